@@ -1,1 +1,34 @@
-//! placeholder
+//! The pure ground of Perennial: what a grant is, what an authorization server said, what that means, and what to
+//! do next. Nothing here reads a clock, draws a random number, opens a file or a socket: `now` and `jitter` are
+//! arguments, and the shell around it (the crate `perennial`) merely carries out what is decided here.
+//!
+//! | module | what lives there | law of docs/design.md |
+//! |---|---|---|
+//! | [`secret`] | tokens and client secrets that cannot be printed | 10 |
+//! | [`time`] | Unix time, expiries that are stated or assumed, the server's clock | 11 |
+//! | [`origin`] | scheme, host and port: the only part of an address that a server may tell us | 10 |
+//! | [`grant`] | the OAuth 2.0 grants and the form that each sends | |
+//! | [`token_endpoint`] | bytes → token response or failure; every oddity of the wire ends here | 5 |
+//! | [`profile`] | what differs between authorization servers, as data | 7, 10 |
+//! | [`verdict`] | one function: any failure → one verdict | 5, 6, 7 |
+//! | [`connection`] | the life of one connection: what is kept, and what each event makes of it | 2, 5, 6, 8, 12, 13 |
+//! | [`schedule`] | when to refresh, when to renew, how long to back off | 12 |
+
+pub mod connection;
+pub mod grant;
+pub mod origin;
+pub mod profile;
+pub mod schedule;
+pub mod secret;
+pub mod time;
+pub mod token_endpoint;
+pub mod verdict;
+
+pub use connection::{Connection, State};
+pub use grant::Grant;
+pub use origin::Origin;
+pub use profile::Profile;
+pub use secret::{AccessToken, ClientSecret, Fingerprint, IdToken, RefreshToken, RequestToken};
+pub use time::{Expiry, UnixTime};
+pub use token_endpoint::{Failure, TokenResponse};
+pub use verdict::{Judgement, Spent, Verdict};

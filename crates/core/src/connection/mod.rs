@@ -1,0 +1,2 @@
+//! p
+pub struct Connection; pub enum State {}

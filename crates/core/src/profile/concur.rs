@@ -1,0 +1,137 @@
+//! SAP Concur, as far as it is publicly documented. The names in brackets are SAP's documents.
+
+use super::{ErrorCode, Profile, ReplayRule};
+use crate::schedule::SAP_PAUSE;
+use crate::verdict::Verdict::{self, AskSupport, FixClient, FixScope, GrantGone, OurBug, Relocate, Retry};
+use std::time::Duration;
+
+/// The profile `concur`.
+pub static CONCUR: Profile = Profile {
+    name: "concur",
+    token_path: "/oauth2/v0/token",
+    // "usually the same value comes back, but it may change at any time" [tmc-overview].
+    replay: ReplayRule::Always,
+    assumed_access_lifetime: Duration::from_secs(3600),
+    // Six months [apidoc]; 183 days would promise more than February to August holds.
+    assumed_refresh_lifetime: Duration::from_secs(181 * 24 * 3600),
+    host_suffixes: &[".concursolutions.com", ".concurcdc.cn"],
+    pause: SAP_PAUSE,
+    request_token_uses: 5,
+    request_token_lifetime: Duration::from_secs(24 * 3600),
+    lookup: |code| CODES.iter().find(|known| known.code == code),
+};
+
+/// The base URIs that `--datacenter` knows [base-uris].
+pub const DATACENTERS: &[(&str, &str)] = &[
+    ("us2", "https://us2.api.concursolutions.com"),
+    ("eu2", "https://eu2.api.concursolutions.com"),
+    ("apj1", "https://apj1.api.concursolutions.com"),
+    ("usg", "https://usg.api.concursolutions.com"),
+    ("glz", "https://glz.api.concursolutions.com"),
+    ("us-impl", "https://us-impl.api.concursolutions.com"),
+    ("emea-impl", "https://emea-impl.api.concursolutions.com"),
+];
+
+/// The global landing zone: where a grant is obtained when nobody names another base [release notes 2025-01].
+pub const DEFAULT_BASE: &str = "https://glz.api.concursolutions.com";
+
+const WAIT: Verdict = Retry { after: Some(SAP_PAUSE) };
+
+/// One row whose verdict is the same for obtaining and refreshing.
+const fn both(code: u32, error: &'static str, meaning: &'static str, verdict: Verdict) -> ErrorCode {
+    ErrorCode { code, error, meaning, obtaining: verdict, refreshing: verdict }
+}
+
+/// One row that means a client pair that is wrong when refreshing, and a request token that is wrong when obtaining.
+const fn credentials(code: u32, error: &'static str, meaning: &'static str) -> ErrorCode {
+    ErrorCode { code, error, meaning, obtaining: GrantGone, refreshing: FixClient }
+}
+
+const GRANT: &str = "invalid_grant";
+const REQUEST: &str = "invalid_request";
+const CLIENT: &str = "invalid_client";
+
+/// Concur's error codes [api-guides/authentication], in ascending order.
+pub static CODES: &[ErrorCode] = &[
+    credentials(5, GRANT, "the credentials are wrong, or the request token has expired or was used up"),
+    both(10, GRANT, "the account is disabled", AskSupport),
+    both(11, GRANT, "logon was denied", AskSupport),
+    both(12, GRANT, "logon was denied", AskSupport),
+    both(13, GRANT, "logon was denied", AskSupport),
+    both(14, GRANT, "the account is locked", AskSupport),
+    both(16, REQUEST, "the principal lives in another data centre", Relocate),
+    credentials(19, GRANT, "the credentials are wrong, or the request token has expired or was used up"),
+    both(20, GRANT, "logon was denied from this IP address", AskSupport),
+    both(21, REQUEST, "the company signs in by single sign-on only", AskSupport),
+    both(51, REQUEST, "the user name is missing", FixClient),
+    both(52, REQUEST, "the password is missing", FixClient),
+    both(53, CLIENT, "the company is not enabled for this app", FixClient),
+    both(54, "invalid_scope", "more scope was asked for than was granted", FixScope),
+    both(55, REQUEST, "the user name or the password is unknown", FixClient),
+    both(56, REQUEST, "the one-time password channel is missing or unknown", FixClient),
+    both(57, REQUEST, "the one-time password channel is missing or unknown", FixClient),
+    both(58, REQUEST, "the one-time password is missing or wrong", FixClient),
+    both(59, CLIENT, "the app is disabled", FixClient),
+    both(60, GRANT, "the app may not use this grant", FixClient),
+    both(61, CLIENT, "the app is unknown, or its secret is wrong", FixClient),
+    both(62, CLIENT, "the client secret is missing", FixClient),
+    both(63, CLIENT, "the App ID is missing", FixClient),
+    both(64, CLIENT, "the app or its secret is wrong", FixClient),
+    both(65, REQUEST, "the grant type is missing", FixClient),
+    both(80, REQUEST, "the one-time password was refused", FixClient),
+    both(81, REQUEST, "the one-time password was refused", FixClient),
+    both(82, REQUEST, "too many one-time passwords are open", FixClient),
+    both(83, REQUEST, "the one-time password was refused", FixClient),
+    both(84, REQUEST, "the one-time password was refused", FixClient),
+    both(85, REQUEST, "the one-time password was refused", FixClient),
+    both(100, REQUEST, "the user name or the password is unknown", FixClient),
+    both(101, REQUEST, "the authorization code or its redirect address is wrong or expired", GrantGone),
+    both(102, REQUEST, "the authorization code or its redirect address is wrong or expired", GrantGone),
+    both(103, GRANT, "the authorization code or its redirect address is wrong or expired", GrantGone),
+    both(104, GRANT, "the authorization code or its redirect address is wrong or expired", GrantGone),
+    both(105, GRANT, "the authorization code or its redirect address is wrong or expired", GrantGone),
+    both(106, REQUEST, "the refresh token is missing from the request", GrantGone),
+    both(107, GRANT, "the app may not refresh", FixClient),
+    both(108, GRANT, "the refresh token is wrong or expired", GrantGone),
+    both(109, REQUEST, "the user name or the password is unknown", FixClient),
+    both(115, REQUEST, "the request is malformed", OurBug),
+    both(116, REQUEST, "the request is malformed", OurBug),
+    both(117, REQUEST, "the request is malformed", OurBug),
+    both(118, REQUEST, "the request is malformed", OurBug),
+    both(119, REQUEST, "the request is malformed", OurBug),
+    both(120, REQUEST, "the request is malformed", OurBug),
+    both(121, REQUEST, "the request is malformed", OurBug),
+    both(122, REQUEST, "the request is malformed", OurBug),
+    both(123, REQUEST, "the principal is disabled", AskSupport),
+    both(124, REQUEST, "the request is malformed", OurBug),
+    both(134, REQUEST, "the company is under scheduled maintenance", WAIT),
+    both(135, REQUEST, "the format of the request is not supported", OurBug),
+    both(136, REQUEST, "the request token was made for another App ID", FixClient),
+    both(139, REQUEST, "the password must be changed", AskSupport),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_code_stands_in_the_table_once() {
+        let documented: Vec<u32> = [
+            vec![5, 19, 10, 11, 12, 13, 20, 14, 16, 21, 139, 51, 52, 55, 100, 109],
+            vec![53, 59, 61, 62, 63, 64, 54, 60, 65, 107],
+            (101..=106).chain([108]).collect(),
+            (56..=58).chain(80..=85).collect(),
+            (115..=124).chain([136, 134, 135]).collect(),
+        ]
+        .concat();
+        let mut documented = documented;
+        documented.sort_unstable();
+        let codes: Vec<u32> = CODES.iter().map(|row| row.code).collect();
+        assert_eq!(codes, documented);
+    }
+
+    #[test]
+    fn the_default_base_is_a_known_data_centre() {
+        assert!(DATACENTERS.iter().any(|(_, base)| *base == DEFAULT_BASE));
+    }
+}
