@@ -1,1 +1,5 @@
-//! placeholder
+//! keeper
+pub mod clock;
+mod random;
+pub mod store;
+mod unix;

@@ -1,2 +1,337 @@
-//! p
-pub struct Connection; pub enum State {}
+//! The life of one connection: everything that is kept of it, and what each event makes of it. A store writes a
+//! [`Connection`] down, the shell carries it about, and only the functions here change it; each takes the connection
+//! as it was and returns the connection as it is to be written.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `mod.rs` | what is kept, and which [`State`] that is |
+//! | [`decide`] | a token is asked for: hand out, fly, or stop? (laws 9, 12) |
+//! | [`transition`] | intend, accept, fail, adopt, set aside (laws 4, 5, 6, 7, 8, 13) |
+//! | [`fault`] | a failure, in words that may be shown |
+
+pub mod decide;
+pub mod fault;
+pub mod transition;
+
+pub use decide::{Blocked, Cause, Decision};
+pub use fault::Fault;
+pub use transition::{Answered, Plan};
+
+use crate::grant::Principal;
+use crate::origin::Origin;
+use crate::profile::{Profile, Purpose};
+use crate::schedule::{self, Jitter};
+use crate::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
+use crate::time::{Expiry, Skew, UnixTime};
+use crate::token_endpoint::TokenResponse;
+use crate::token_endpoint::response::Others;
+
+/// One grant held for one principal of one app. All times in it are the server's (law 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Never changes.
+    pub id: String,
+    /// What people call it; may change.
+    pub name: String,
+    /// The authorization server's particulars.
+    pub profile: &'static Profile,
+    /// Whom the grant is for, as soon as that is known (law 13).
+    pub principal: Option<Principal>,
+    /// Origins that a person named when obtaining, beyond the profile's own (law 10).
+    pub permitted: Vec<Origin>,
+    /// The tokens in force.
+    pub held: Option<Held>,
+    /// Refresh tokens that were replaced and are kept until their successor has proved itself (law 5).
+    pub previous: Vec<Previous>,
+    /// Answers that could not be committed, newest last (laws 8 and 13).
+    pub candidates: Vec<Candidate>,
+    /// The presentation that is under way, or whose outcome nobody knows (laws 4 and 7).
+    pub intent: Option<Intent>,
+    /// How well it is.
+    pub condition: Condition,
+    /// What went wrong last, and when.
+    pub last_fault: Option<Fault>,
+    /// How far the server's clock is from this host's.
+    pub skew: Skew,
+    /// When a rejection by the API last forced a refresh (law 12).
+    pub forced_at: Option<UnixTime>,
+    /// How often the request token at hand was used (law 4).
+    pub request_token: Option<RequestTokenUse>,
+}
+
+/// The tokens in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Changes when a person authorizes anew.
+    pub grant_id: String,
+    /// How many times this connection's tokens have been replaced; 1 for the first.
+    pub generation: u64,
+    /// The access token, where one is known with its expiry.
+    pub access: Option<Access>,
+    /// The refresh token.
+    pub refresh: Option<RefreshToken>,
+    /// When the refresh token ends.
+    pub refresh_expiry: Option<Expiry>,
+    /// Where the principal lives: the base of API calls and of the next refresh.
+    pub base: Origin,
+    /// What the tokens may do.
+    pub scope: Option<String>,
+    /// Who the principal is, signed.
+    pub id_token: Option<IdToken>,
+    /// When these tokens were issued; unknown where something else wrote them.
+    pub refreshed_at: Option<UnixTime>,
+    /// Members of the answer that nobody here knows.
+    pub others: Others,
+}
+
+/// An access token and its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The token.
+    pub token: AccessToken,
+    /// `Bearer`, as a rule.
+    pub token_type: String,
+    /// When it ends.
+    pub expiry: Expiry,
+}
+
+/// A refresh token that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// The grant it belonged to.
+    pub grant_id: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The token.
+    pub refresh: RefreshToken,
+    /// Where it is good.
+    pub base: Origin,
+    /// When it was replaced.
+    pub replaced_at: UnixTime,
+}
+
+/// An answer that could not be committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Why it stands aside.
+    pub reason: Aside,
+    /// The grant that it was derived from.
+    pub grant_id: String,
+    /// The generation that it was derived from.
+    pub generation: u64,
+    /// Who answered.
+    pub base: Origin,
+    /// When.
+    pub received_at: UnixTime,
+    /// The answer.
+    pub response: TokenResponse,
+}
+
+/// Why an answer stands aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// The tokens had been replaced by somebody else in the meantime (law 8).
+    Late,
+    /// It names another principal than the connection's (law 13).
+    OtherPrincipal,
+}
+
+/// The durable note that a grant is being presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Obtain or refresh.
+    pub purpose: Purpose,
+    /// The grant that is presented; for an obtaining request the one that it will become.
+    pub grant_id: String,
+    /// The generation that is presented; 0 where there is none yet.
+    pub generation: u64,
+    /// What is presented, recognizable but not readable.
+    pub presented: Fingerprint,
+    /// To whom.
+    pub base: Origin,
+    /// When the note was written.
+    pub written_at: UnixTime,
+    /// After this the sender has given up for good; never extended.
+    pub deadline: UnixTime,
+    /// Which running kernel the sender lives on: on the same one a kernel lock tells at once that it died.
+    pub kernel: String,
+    /// The sender's process.
+    pub process: u32,
+    /// The `concur-correlationid` of the request.
+    pub correlation_id: String,
+}
+
+/// How often a request token was used. Counted before each use (law 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestTokenUse {
+    /// Which request token.
+    pub fingerprint: Fingerprint,
+    /// How often it was sent.
+    pub uses: u32,
+    /// When it was first sent: it is at least this old.
+    pub first_used_at: UnixTime,
+}
+
+/// How well a connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing stands in the way.
+    #[default]
+    Sound,
+    /// A passing failure: nothing is sent before `until`.
+    BackingOff {
+        /// The earliest next try.
+        until: UnixTime,
+        /// How many in a row.
+        failures: u32,
+    },
+    /// The last presentation's outcome is unknown; its intent is open.
+    Uncertain {
+        /// The earliest next try.
+        until: UnixTime,
+        /// How many in a row.
+        failures: u32,
+    },
+    /// App or scope must be fixed; the grant may be well.
+    Suspended,
+    /// The server says that the refresh token is no good. It is kept.
+    NeedsReauthorization,
+    /// A person revoked it.
+    Revoked,
+}
+
+/// A connection's state, as `status` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No tokens yet.
+    AwaitingGrant,
+    /// Tokens are there, and nothing stands in the way.
+    Held,
+    /// A presentation is under way.
+    Refreshing,
+    /// A passing failure.
+    BackingOff,
+    /// A presentation had no known outcome.
+    Uncertain,
+    /// Tokens were issued that the store would not take; they stand in the rescue file.
+    Unsaved,
+    /// App or scope must be fixed.
+    Suspended,
+    /// A person must authorize anew.
+    NeedsReauthorization,
+    /// A person revoked it.
+    Revoked,
+}
+
+impl State {
+    /// The string that appears in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingGrant => "awaiting_grant",
+            Self::Held => "held",
+            Self::Refreshing => "refreshing",
+            Self::BackingOff => "backing_off",
+            Self::Uncertain => "uncertain",
+            Self::Unsaved => "unsaved",
+            Self::Suspended => "suspended",
+            Self::NeedsReauthorization => "needs_reauthorization",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// What a write was derived from: a store refuses one whose version has moved (law 8). The fingerprint is in it
+/// because SAP's sample replaces tokens without counting generations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// The grant.
+    pub grant_id: Option<String>,
+    /// Its generation.
+    pub generation: u64,
+    /// Its refresh token.
+    pub refresh: Option<Fingerprint>,
+}
+
+impl Connection {
+    /// A connection without tokens.
+    #[must_use]
+    pub fn new(id: impl Into<String>, name: impl Into<String>, profile: &'static Profile) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            profile,
+            principal: None,
+            permitted: Vec::new(),
+            held: None,
+            previous: Vec::new(),
+            candidates: Vec::new(),
+            intent: None,
+            condition: Condition::Sound,
+            last_fault: None,
+            skew: Skew::default(),
+            forced_at: None,
+            request_token: None,
+        }
+    }
+
+    /// What a write that starts from here must find unchanged.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.held.as_ref().map_or_else(Version::default, |held| Version {
+            grant_id: Some(held.grant_id.clone()),
+            generation: held.generation,
+            refresh: held.refresh.as_ref().map(RefreshToken::fingerprint),
+        })
+    }
+
+    /// Which state this is at `now`, by this host's clock.
+    #[must_use]
+    pub fn state(&self, now: UnixTime) -> State {
+        match self.condition {
+            Condition::BackingOff { .. } => State::BackingOff,
+            Condition::Uncertain { .. } => State::Uncertain,
+            Condition::Suspended => State::Suspended,
+            Condition::NeedsReauthorization => State::NeedsReauthorization,
+            Condition::Revoked => State::Revoked,
+            Condition::Sound => match &self.intent {
+                Some(intent) if intent.deadline > self.skew.server_time(now) => State::Refreshing,
+                Some(_) => State::Uncertain,
+                None if self.held.is_none() => State::AwaitingGrant,
+                None => State::Held,
+            },
+        }
+    }
+
+    /// True when secrets of this connection may go to `origin` (law 10).
+    #[must_use]
+    pub fn permits(&self, origin: &Origin) -> bool {
+        self.profile.permits(origin, &self.permitted)
+    }
+
+    /// From when on the refresh token is renewed though nobody asked, by the server's clock. The jitter is drawn
+    /// from id and generation, so that it stands still between two looks and differs between two connections.
+    #[must_use]
+    pub fn renew_at(&self) -> Option<UnixTime> {
+        let held = self.held.as_ref()?;
+        held.refresh.as_ref()?;
+        let jitter = steady_jitter(&self.id, held.generation);
+        // Nobody knows how long these tokens have been held: better now than too late.
+        let Some(refreshed_at) = held.refreshed_at else { return Some(UnixTime(0)) };
+        Some(schedule::renew_at(refreshed_at, held.refresh_expiry.map(Expiry::at), jitter))
+    }
+
+    /// The access token while it lives, and how many seconds it has left.
+    #[must_use]
+    pub fn living_access(&self, now: UnixTime) -> Option<(&Access, i64)> {
+        let access = self.held.as_ref()?.access.as_ref()?;
+        let left = access.expiry.at().since(self.skew.server_time(now));
+        (left > 0).then_some((access, left))
+    }
+}
+
+fn steady_jitter(id: &str, generation: u64) -> Jitter {
+    let digits = Fingerprint::of(&format!("{id}/{generation}"));
+    let number = u32::from_str_radix(&digits.as_str()[..8], 16).unwrap_or(0);
+    Jitter::new(f64::from(number) / 4_294_967_296.0)
+}

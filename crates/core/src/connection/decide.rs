@@ -1,0 +1,165 @@
+//! A token is asked for: hand it out, start a flight, or stop? The answer is the same before a claim and after it
+//! (law 3: look again), because it depends on nothing but what is kept and what time it is.
+
+use super::{Condition, Connection, Intent, State};
+use crate::profile::{Purpose, ReplayRule};
+use crate::schedule::REJECTION_PAUSE;
+use crate::secret::{AccessToken, Fingerprint};
+use crate::time::{Expiry, UnixTime};
+use std::time::Duration;
+
+/// Why a token is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A program wants an access token that lives at least `min_ttl` yet.
+    Wanted {
+        /// The least remaining life.
+        min_ttl: Duration,
+    },
+    /// The API rejected this access token (401 or 403).
+    Rejected(Fingerprint),
+    /// Housekeeping: renew what is due.
+    Due,
+    /// A person says: now.
+    Asked,
+    /// A person has authorized anew: exchange the request token.
+    Authorized,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Hand out the access token that is there; nothing more to do.
+    HandOut,
+    /// Hand out the access token that is there; the refresh token is due for renewal, and trying that harms nothing.
+    HandOutAndRenew,
+    /// Hand out the access token that is there though it has less life left than wished: nothing better can be had
+    /// now, for this reason (law 9).
+    HandOutAnyway(Blocked),
+    /// Nothing is due.
+    NotDue,
+    /// Start a flight.
+    Fly(Purpose),
+    /// No token can be had now.
+    Stop(Blocked),
+}
+
+/// Why no flight may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// There are no tokens yet.
+    NoGrant,
+    /// The server issued no refresh token.
+    NoRefreshToken,
+    /// Not before this time (the server's clock): a failure is being waited out.
+    Until(UnixTime),
+    /// A person must act first.
+    PersonNeeded(State),
+    /// The API rejected the token again within five minutes of a refresh that a rejection had forced (law 12).
+    RejectedAgain {
+        /// When a rejection may force a refresh again, by the server's clock.
+        until: UnixTime,
+    },
+}
+
+impl Connection {
+    /// Decides; `now` is this host's time.
+    #[must_use]
+    pub fn decide(&self, cause: &Cause, now: UnixTime) -> Decision {
+        match cause {
+            Cause::Authorized => Decision::Fly(Purpose::Obtain),
+            Cause::Asked => self.fly_or(cause, now, Decision::Stop),
+            Cause::Due if self.is_renewal_due(now) => self.fly_or(cause, now, Decision::Stop),
+            Cause::Due => Decision::NotDue,
+            Cause::Rejected(rejected) => self.decide_rejected(rejected, cause, now),
+            Cause::Wanted { min_ttl } => self.decide_wanted(*min_ttl, cause, now),
+        }
+    }
+
+    fn decide_wanted(&self, min_ttl: Duration, cause: &Cause, now: UnixTime) -> Decision {
+        let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
+        match self.living_access(now) {
+            Some((_, left)) if left >= wanted => match self.fly_or(cause, now, Decision::Stop) {
+                Decision::Fly(_) if self.is_renewal_due(now) => Decision::HandOutAndRenew,
+                _ => Decision::HandOut,
+            },
+            Some(_) => self.fly_or(cause, now, Decision::HandOutAnyway),
+            None => self.fly_or(cause, now, Decision::Stop),
+        }
+    }
+
+    fn decide_rejected(&self, rejected: &Fingerprint, cause: &Cause, now: UnixTime) -> Decision {
+        // Somebody has refreshed since: the rejected token is not the one in force any more.
+        if self.living_access(now).is_some_and(|(access, _)| access.token.fingerprint() != *rejected) {
+            return Decision::HandOut;
+        }
+        let server_now = self.skew.server_time(now);
+        if let Some(until) = self.forced_at.map(|at| at.after(REJECTION_PAUSE))
+            && until > server_now
+        {
+            return Decision::Stop(Blocked::RejectedAgain { until });
+        }
+        self.fly_or(cause, now, Decision::Stop)
+    }
+
+    /// A flight if one may start, else what `blocked` makes of the reason.
+    fn fly_or(&self, cause: &Cause, now: UnixTime, blocked: fn(Blocked) -> Decision) -> Decision {
+        match self.what_blocks(cause, now) {
+            None => Decision::Fly(Purpose::Refresh),
+            Some(reason) => blocked(reason),
+        }
+    }
+
+    fn what_blocks(&self, cause: &Cause, now: UnixTime) -> Option<Blocked> {
+        let person_asks = *cause == Cause::Asked;
+        let server_now = self.skew.server_time(now);
+        match self.condition {
+            Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }
+                if until > server_now && !person_asks =>
+            {
+                return Some(Blocked::Until(until));
+            }
+            Condition::Suspended | Condition::NeedsReauthorization | Condition::Revoked if !person_asks => {
+                return Some(Blocked::PersonNeeded(self.state(now)));
+            }
+            _ => {}
+        }
+        let Some(held) = &self.held else { return Some(Blocked::NoGrant) };
+        if held.refresh.is_none() {
+            return Some(Blocked::NoRefreshToken);
+        }
+        self.intent.as_ref().and_then(|intent| {
+            let from = self.replay_from(intent);
+            (from > server_now).then_some(Blocked::Until(from))
+        })
+    }
+
+    /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the
+    /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
+    fn replay_from(&self, intent: &Intent) -> UnixTime {
+        match self.profile.replay {
+            ReplayRule::Always => intent.written_at.plus(i64::MIN / 2),
+            ReplayRule::Within(_) | ReplayRule::Never => {
+                let access = self.held.as_ref().and_then(|held| held.access.as_ref());
+                access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline))
+            }
+        }
+    }
+
+    fn is_renewal_due(&self, now: UnixTime) -> bool {
+        self.renew_at().is_some_and(|at| at <= self.skew.server_time(now))
+    }
+
+    /// True when the refresh token is past its date. It is tried all the same: the clock may be wrong.
+    #[must_use]
+    pub fn refresh_token_looks_expired(&self, now: UnixTime) -> bool {
+        let expiry = self.held.as_ref().and_then(|held| held.refresh_expiry).map(Expiry::at);
+        expiry.is_some_and(|at| at <= self.skew.server_time(now))
+    }
+
+    /// True when `token` is the access token in force.
+    #[must_use]
+    pub fn is_in_force(&self, token: &AccessToken) -> bool {
+        self.held.as_ref().and_then(|held| held.access.as_ref()).is_some_and(|access| access.token == *token)
+    }
+}

@@ -1,0 +1,258 @@
+//! What each event makes of a connection. Every function takes it as it was, and returns it as it is to be written.
+
+use super::{Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse};
+use crate::origin::Origin;
+use crate::profile::Purpose;
+use crate::schedule::{self, Jitter};
+use crate::secret::{Fingerprint, RefreshToken};
+use crate::time::{Expiry, UnixTime};
+use crate::token_endpoint::{Failure, TokenResponse};
+use crate::verdict::{Judgement, Spent, Verdict};
+use std::time::Duration;
+
+/// A code that the table does not know is tried this often, then the connection is suspended.
+const UNKNOWN_CODE_TRIES: u32 = 3;
+
+/// A presentation that is about to happen.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Obtain or refresh.
+    pub purpose: Purpose,
+    /// To whom.
+    pub base: Origin,
+    /// What.
+    pub presented: Fingerprint,
+    /// The id that a new grant will carry; unused when refreshing.
+    pub new_grant_id: String,
+    /// How long the sender waits at most.
+    pub patience: Duration,
+    /// This host's time.
+    pub now: UnixTime,
+    /// Which running kernel the sender lives on.
+    pub kernel: String,
+    /// The sender's process.
+    pub process: u32,
+    /// True when a rejection by the API forces it (law 12).
+    pub forced: bool,
+    /// The `concur-correlationid` that the request will carry: where no answer comes, it is all that support can ask
+    /// about.
+    pub correlation_id: String,
+}
+
+/// The circumstances of an answer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Who answered.
+    pub base: Origin,
+    /// This host's time before the request went out.
+    pub sent_at: UnixTime,
+    /// This host's time when the answer had come.
+    pub received_at: UnixTime,
+    /// The answer's `Date`.
+    pub date: Option<UnixTime>,
+}
+
+impl Connection {
+    /// The note that goes to the store before anything goes to the server (law 4). A use of a request token is
+    /// counted here, and an origin that a person named when obtaining becomes a permitted one.
+    #[must_use]
+    pub fn intend(&self, plan: Plan) -> Self {
+        let mut next = self.clone();
+        let written_at = self.skew.server_time(plan.now);
+        if plan.purpose == Purpose::Obtain {
+            if !next.permits(&plan.base) {
+                next.permitted.push(plan.base.clone());
+            }
+            next.count_request_token(&plan.presented, written_at);
+        }
+        if plan.forced {
+            next.forced_at = Some(written_at);
+        }
+        let (grant_id, generation) = match (&self.held, plan.purpose) {
+            (Some(held), Purpose::Refresh) => (held.grant_id.clone(), held.generation),
+            (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
+        };
+        next.intent = Some(Intent {
+            purpose: plan.purpose,
+            grant_id,
+            generation,
+            presented: plan.presented,
+            base: plan.base,
+            written_at,
+            deadline: written_at.after(plan.patience),
+            kernel: plan.kernel,
+            process: plan.process,
+            correlation_id: plan.correlation_id,
+        });
+        next
+    }
+
+    fn count_request_token(&mut self, presented: &Fingerprint, at: UnixTime) {
+        match &mut self.request_token {
+            Some(token) if token.fingerprint == *presented => token.uses += 1,
+            other => *other = Some(RequestTokenUse { fingerprint: presented.clone(), uses: 1, first_used_at: at }),
+        }
+    }
+
+    /// Takes an answer's clock in, whatever else it brought (law 11).
+    #[must_use]
+    pub fn heard(&self, answered: &Answered) -> Self {
+        let mut next = self.clone();
+        if let Some(date) = answered.date {
+            next.skew = self.skew.observe(date, answered.received_at);
+        }
+        next
+    }
+
+    /// Replaces the tokens by those of an answer. `self` carries the intent that the answer belongs to.
+    ///
+    /// # Errors
+    /// The connection with the answer kept aside, when it names another principal (law 13).
+    pub fn accept(&self, response: &TokenResponse, answered: &Answered) -> Result<Self, Box<Self>> {
+        let mut next = self.heard(answered);
+        let stranger = response.principal().zip(self.principal.as_ref()).is_some_and(|(named, own)| !named.is(own));
+        if stranger {
+            next.intent = None;
+            return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
+        }
+        let held = next.held_from(response, answered);
+        next.previous = self.kept_after(&held, answered);
+        next.principal = next.principal.or_else(|| response.principal());
+        next.held = Some(held);
+        next.intent = None;
+        next.condition = Condition::Sound;
+        Ok(next)
+    }
+
+    fn held_from(&self, response: &TokenResponse, answered: &Answered) -> Held {
+        // expires_in counts from before the request was sent: the server can only have issued it later.
+        let issued = self.skew.server_time(answered.sent_at);
+        let purpose = self.intent.as_ref().map_or(Purpose::Refresh, |intent| intent.purpose);
+        let old = self.held.as_ref().filter(|_| purpose == Purpose::Refresh);
+        let grant_id = match (&self.intent, old) {
+            (_, Some(old)) => old.grant_id.clone(),
+            (Some(intent), None) => intent.grant_id.clone(),
+            (None, None) => String::new(),
+        };
+        let refresh = response.refresh_token.clone().or_else(|| old.and_then(|old| old.refresh.clone()));
+        let refresh_expiry = match response.refresh_expires_at {
+            Some(at) => Expiry::Stated(at),
+            None => Expiry::Assumed(issued.after(self.profile.assumed_refresh_lifetime)),
+        };
+        let expiry = match response.access_lifetime() {
+            Some(life) => Expiry::Stated(issued.after(life)),
+            None => Expiry::Assumed(issued.after(self.profile.assumed_access_lifetime)),
+        };
+        let geolocation = response.geolocation.clone().filter(|base| self.permits(base));
+        Held {
+            grant_id,
+            generation: self.held.as_ref().map_or(0, |held| held.generation) + 1,
+            access: Some(Access {
+                token: response.access_token.clone(),
+                token_type: response.token_type.clone(),
+                expiry,
+            }),
+            refresh_expiry: refresh.as_ref().map(|_| refresh_expiry),
+            refresh,
+            base: geolocation.unwrap_or_else(|| answered.base.clone()),
+            scope: response.scope.clone().or_else(|| old.and_then(|old| old.scope.clone())),
+            id_token: response.id_token.clone().or_else(|| old.and_then(|old| old.id_token.clone())),
+            refreshed_at: Some(issued),
+            others: response.others.clone(),
+        }
+    }
+
+    /// Law 5: a refresh proves the token that it presented, so what came before that one may go; what it replaces
+    /// stays until the new one has proved itself, and so does a grant that a new authorization replaces.
+    fn kept_after(&self, new: &Held, answered: &Answered) -> Vec<Previous> {
+        let Some(old) = &self.held else { return self.previous.clone() };
+        let refreshed = old.grant_id == new.grant_id;
+        let mut kept = if refreshed { Vec::new() } else { self.previous.clone() };
+        if let Some(refresh) = &old.refresh
+            && Some(refresh) != new.refresh.as_ref()
+        {
+            kept.push(Previous {
+                grant_id: old.grant_id.clone(),
+                generation: old.generation,
+                refresh: refresh.clone(),
+                base: old.base.clone(),
+                replaced_at: self.skew.server_time(answered.received_at),
+            });
+        }
+        kept
+    }
+
+    /// Notes a failure. What was presented stays what it is; only how well the connection is changes (law 5).
+    #[must_use]
+    pub fn fail(&self, failure: &Failure, judgement: &Judgement, now: UnixTime, jitter: Jitter) -> Self {
+        let mut next = self.clone();
+        let purpose = self.intent.as_ref().map_or(Purpose::Refresh, |intent| intent.purpose);
+        let at = self.skew.server_time(now);
+        let mut fault = Fault::of(failure, judgement, purpose, self.profile, at);
+        fault.correlation_id = fault.correlation_id.or_else(|| self.intent.as_ref().map(|i| i.correlation_id.clone()));
+        next.last_fault = Some(fault);
+        if judgement.spent == Spent::No {
+            next.intent = None;
+        }
+        let was = match self.condition {
+            Condition::BackingOff { failures, .. } | Condition::Uncertain { failures, .. } => failures,
+            _ => 0,
+        };
+        let failures = was.saturating_add(1);
+        let wait = |asked| at.after(schedule::backoff(failures, asked, jitter));
+        let gave_code = matches!(failure, Failure::Refused(refusal) if refusal.code.is_some());
+        next.condition = match (judgement.verdict, judgement.spent) {
+            (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
+            (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
+            (Verdict::Unknown, _) if gave_code && failures > UNKNOWN_CODE_TRIES => Condition::Suspended,
+            (Verdict::Unknown | Verdict::Relocate, Spent::No) => Condition::BackingOff { until: wait(None), failures },
+            (Verdict::Unknown | Verdict::Relocate, Spent::Maybe) => {
+                Condition::Uncertain { until: wait(None), failures }
+            }
+            // A request token that is no good says nothing about the grant that is held.
+            _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
+            (Verdict::GrantGone, _) if purpose == Purpose::Obtain => Condition::Sound,
+            (Verdict::GrantGone, _) => Condition::NeedsReauthorization,
+            (Verdict::FixClient | Verdict::FixScope | Verdict::AskSupport | Verdict::OurBug, _) => Condition::Suspended,
+        };
+        next
+    }
+
+    /// Keeps an answer that may not replace what is there (laws 8 and 13).
+    #[must_use]
+    pub fn set_aside(&self, response: &TokenResponse, answered: &Answered, reason: Aside) -> Self {
+        let mut next = self.clone();
+        let version = self.version();
+        next.candidates.push(Candidate {
+            reason,
+            grant_id: version.grant_id.unwrap_or_default(),
+            generation: version.generation,
+            base: answered.base.clone(),
+            received_at: self.skew.server_time(answered.received_at),
+            response: response.clone(),
+        });
+        next
+    }
+
+    /// Law 6: before a grant is given up, the newest late answer takes its place. `None` when there is none with
+    /// another refresh token than the one that was refused.
+    #[must_use]
+    pub fn adopt(&self) -> Option<Self> {
+        let refused = self.held.as_ref().and_then(|held| held.refresh.as_ref());
+        let usable = |candidate: &&Candidate| {
+            let offered: Option<&RefreshToken> = candidate.response.refresh_token.as_ref();
+            candidate.reason == Aside::Late && offered.is_some() && offered != refused
+        };
+        let candidate = self.candidates.iter().rev().find(usable)?.clone();
+        let mut base = self.clone();
+        base.candidates.retain(|other| *other != candidate);
+        base.intent = None;
+        let host_time = self.skew.host_time(candidate.received_at);
+        let answered =
+            Answered { base: candidate.base.clone(), sent_at: host_time, received_at: host_time, date: None };
+        let mut adopted = base.accept(&candidate.response, &answered).ok()?;
+        // The token that the candidate replaces was refused, not proved: all that is older stays too.
+        adopted.previous.splice(0..0, self.previous.iter().cloned());
+        Some(adopted)
+    }
+}

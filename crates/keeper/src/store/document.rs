@@ -1,0 +1,522 @@
+//! A connection as JSON: a token endpoint's answer as SAP's sample keeps it (`refreshTokenObjectFile.json`), with our
+//! own bookkeeping under the one extra key `perennial`. The sample ignores that key, drops it when it writes, and
+//! writes without care; so what the bookkeeping says of tokens holds only while their fingerprints agree.
+
+use perennial_core::connection::{
+    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse,
+};
+use perennial_core::grant::Principal;
+use perennial_core::profile::{Profile, Purpose, concur};
+use perennial_core::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
+use perennial_core::time::{Expiry, Skew};
+use perennial_core::token_endpoint::response::{KNOWN_MEMBERS, Others, is_sendable};
+use perennial_core::token_endpoint::{TokenResponse, jwt, wire};
+use perennial_core::verdict::Verdict;
+use perennial_core::{Origin, UnixTime};
+use serde_json::{Map, Value, json};
+
+/// The one extra key.
+pub const BOOKKEEPING: &str = "perennial";
+/// The sample's own addition to the answer.
+pub const COMPANY: &str = "companyUUID";
+
+type Members = Map<String, Value>;
+
+/// A connection that was read, and what was noticed about it.
+#[derive(Debug)]
+pub struct Read {
+    /// The connection.
+    pub connection: Connection,
+    /// True when the tokens were last written by something else than Perennial.
+    pub by_another: bool,
+}
+
+/// Reads a document. `fresh` is the connection to start from, with id, name and profile; `kernel` names the running
+/// kernel, whose measured clock alone is taken over.
+#[must_use]
+pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
+    let empty = Members::new();
+    let own = members.get(BOOKKEEPING).and_then(Value::as_object).unwrap_or(&empty);
+    let mut connection = fresh;
+    connection.permitted = list(own, "permitted_origins").filter_map(|v| Origin::parse(v.as_str()?).ok()).collect();
+    if let Some(id) = text(own, "id") {
+        connection.id = id.to_owned();
+    }
+    if let Some(profile) = text(own, "profile").and_then(Profile::named) {
+        connection.profile = profile;
+    }
+    connection.skew = object(own, "clock")
+        .filter(|clock| text(clock, "kernel") == Some(kernel))
+        .map(|clock| Skew { seconds: number(clock, "skew").unwrap_or(0), suspected: number(clock, "suspected") })
+        .unwrap_or_default();
+    connection.previous = list(own, "previous").filter_map(previous_from).collect();
+    connection.candidates = list(own, "candidates").filter_map(candidate_from).collect();
+    connection.last_fault = object(own, "last_fault").and_then(fault_from);
+    connection.forced_at = time(own, "forced_at");
+    connection.request_token = object(own, "request_token").and_then(request_token_from);
+    connection.principal = text(own, "principal").or_else(|| text(members, COMPANY)).map(Principal::new);
+
+    let by_another = !written_by_us(members, own);
+    connection.held = held_from(members, own, by_another);
+    if by_another && connection.held.is_some() {
+        // Whoever wrote these tokens has just been given them: what the bookkeeping says of others is past.
+        connection.principal = text(members, COMPANY).map(Principal::new).or_else(|| named_by(&connection));
+    } else {
+        connection.intent = object(own, "intent").and_then(intent_from);
+        connection.condition = object(own, "condition").and_then(condition_from).unwrap_or_default();
+    }
+    Read { connection, by_another: by_another && !own.is_empty() }
+}
+
+fn named_by(connection: &Connection) -> Option<Principal> {
+    let claims = jwt::claims(connection.held.as_ref()?.id_token.as_ref()?.expose())?;
+    claims.get("sub").and_then(Value::as_str).map(Principal::new)
+}
+
+/// Both tokens are those that the bookkeeping was written for.
+fn written_by_us(members: &Members, own: &Members) -> bool {
+    let agrees = |token: &str, print: &str| {
+        text(members, token).map(Fingerprint::of) == text(own, print).and_then(Fingerprint::parse)
+    };
+    agrees("refresh_token", "refresh_fingerprint") && agrees("access_token", "access_fingerprint")
+}
+
+fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held> {
+    let refresh = text(members, "refresh_token").filter(|token| is_sendable(token)).map(RefreshToken::new);
+    let token = text(members, "access_token").filter(|token| is_sendable(token)).map(AccessToken::new);
+    if refresh.is_none() && token.is_none() {
+        return None;
+    }
+    let counted = number(own, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let same_grant = text(own, "refresh_fingerprint").and_then(Fingerprint::parse)
+        == refresh.as_ref().map(RefreshToken::fingerprint);
+    let grant_id = text(own, "grant_id").filter(|_| same_grant).map(str::to_owned);
+    let stated = |name: &str| text(own, name) != Some("assumed");
+    let access_expiry = if by_another {
+        token.as_ref().and_then(|token| expiry_claim(token.expose()))
+    } else {
+        time(own, "access_expires_at").map(|at| expiry(at, stated("access_expiry")))
+    };
+    let refresh_expires_at = members.get("refresh_expires_in").and_then(wire::absolute_expiry);
+    Some(Held {
+        // A grant that came from elsewhere is named after its refresh token: the same at every look.
+        grant_id: grant_id.unwrap_or_else(|| foreign_grant_id(refresh.as_ref())),
+        generation: if by_another { counted + 1 } else { counted.max(1) },
+        access: token.zip(access_expiry).map(|(token, expiry)| Access {
+            token,
+            token_type: text(members, "token_type").map_or("Bearer", bearer).to_owned(),
+            expiry,
+        }),
+        refresh,
+        refresh_expiry: refresh_expires_at.map(|at| expiry(at, by_another || stated("refresh_expiry"))),
+        base: text(members, "geolocation")
+            .or_else(|| text(own, "base"))
+            .and_then(|base| Origin::parse(base).ok())
+            .or_else(|| Origin::parse(concur::DEFAULT_BASE).ok())?,
+        scope: text(members, "scope").map(str::to_owned),
+        id_token: text(members, "id_token").map(IdToken::new),
+        refreshed_at: time(own, "refreshed_at").filter(|_| !by_another),
+        others: Others(others(members)),
+    })
+}
+
+fn bearer(token_type: &str) -> &str {
+    if token_type.eq_ignore_ascii_case("bearer") { "Bearer" } else { token_type }
+}
+
+fn foreign_grant_id(refresh: Option<&RefreshToken>) -> String {
+    refresh.map_or_else(|| "foreign".to_owned(), |token| format!("foreign-{}", token.fingerprint()))
+}
+
+/// A foreign file does not say when its access token was issued; the token's own `exp` does, where it is a JWT.
+fn expiry_claim(access_token: &str) -> Option<Expiry> {
+    let claims = jwt::claims(access_token)?;
+    wire::absolute_expiry(claims.get("exp")?).map(Expiry::Stated)
+}
+
+fn others(members: &Members) -> Members {
+    let known = |name: &str| KNOWN_MEMBERS.contains(&name) || name == BOOKKEEPING || name == COMPANY;
+    members.iter().filter(|(name, _)| !known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Writes a connection into a document. `members` is what stands there now: keys that nobody here knows survive.
+#[must_use]
+pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Members {
+    let mut next = members.clone();
+    if let Some(odd) = next.remove(BOOKKEEPING).filter(|own| !own.is_object()) {
+        next.insert("perennial.damaged".to_owned(), odd);
+    }
+    if let Some(held) = &connection.held {
+        write_held(held, &mut next);
+        if let Some(principal) = &connection.principal {
+            next.insert(COMPANY.to_owned(), json!(principal.as_str()));
+        }
+    }
+    let mut own = bookkeeping(connection, kernel);
+    // Of what stands in the document, whoever issued it: this is how a later look sees that somebody else wrote.
+    for (token, print) in [("refresh_token", "refresh_fingerprint"), ("access_token", "access_fingerprint")] {
+        if let Some(token) = text(&next, token) {
+            own.insert(print.to_owned(), json!(Fingerprint::of(token).as_str()));
+        }
+    }
+    next.insert(BOOKKEEPING.to_owned(), Value::Object(own));
+    next
+}
+
+/// The answer's members, by the names and in the order that SAP documents.
+fn write_held(held: &Held, next: &mut Members) {
+    let mut put = |name: &str, value: Option<Value>| {
+        match value {
+            Some(value) => next.insert(name.to_owned(), value),
+            None => next.shift_remove(name),
+        };
+    };
+    let access = held.access.as_ref();
+    let life = access.zip(held.refreshed_at).map(|(access, issued)| access.expiry.at().since(issued).max(0));
+    if life.is_some() {
+        put("expires_in", life.map(|seconds| json!(seconds)));
+    }
+    put("scope", held.scope.as_ref().map(|scope| json!(scope)));
+    if let Some(access) = access {
+        put("token_type", Some(json!(access.token_type)));
+        put("access_token", Some(json!(access.token.expose())));
+    }
+    put("refresh_token", held.refresh.as_ref().map(|token| json!(token.expose())));
+    put("refresh_expires_in", held.refresh_expiry.map(|expiry| json!(expiry.at().0)));
+    put("geolocation", Some(json!(held.base.to_string())));
+    put("id_token", held.id_token.as_ref().map(|token| json!(token.expose())));
+    for (name, value) in &held.others.0 {
+        next.insert(name.clone(), value.clone());
+    }
+}
+
+fn bookkeeping(connection: &Connection, kernel: &str) -> Members {
+    let mut own = Members::new();
+    let mut put = |name: &str, value: Value| {
+        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if !empty {
+            own.insert(name.to_owned(), value);
+        }
+    };
+    put("version", json!(1));
+    put("id", json!(connection.id));
+    put("profile", json!(connection.profile.name));
+    put("principal", json!(connection.principal.as_ref().map(Principal::as_str)));
+    if let Some(held) = &connection.held {
+        put("grant_id", json!(held.grant_id));
+        put("generation", json!(held.generation));
+        put("refreshed_at", json!(held.refreshed_at.map(|at| at.0)));
+        put("refresh_expiry", json!(held.refresh_expiry.map(Expiry::basis)));
+        if let Some(access) = &held.access {
+            put("access_expires_at", json!(access.expiry.at().0));
+            put("access_expiry", json!(access.expiry.basis()));
+        }
+    }
+    put("permitted_origins", json!(connection.permitted.iter().map(Origin::to_string).collect::<Vec<_>>()));
+    put("condition", condition_to(connection.condition));
+    put("intent", connection.intent.as_ref().map_or(Value::Null, intent_to));
+    put("previous", connection.previous.iter().map(previous_to).collect());
+    put("candidates", connection.candidates.iter().map(candidate_to).collect());
+    put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
+    put("forced_at", json!(connection.forced_at.map(|at| at.0)));
+    put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
+    if connection.skew != Skew::default() {
+        let Skew { seconds, suspected } = connection.skew;
+        put("clock", json!({"kernel": kernel, "skew": seconds, "suspected": suspected}));
+    }
+    own
+}
+
+fn condition_to(condition: Condition) -> Value {
+    match condition {
+        Condition::Sound => Value::Null,
+        Condition::BackingOff { until, failures } => {
+            json!({"state": "backing_off", "until": until.0, "failures": failures})
+        }
+        Condition::Uncertain { until, failures } => json!({"state": "uncertain", "until": until.0, "failures": failures}),
+        Condition::Suspended => json!({"state": "suspended"}),
+        Condition::NeedsReauthorization => json!({"state": "needs_reauthorization"}),
+        Condition::Revoked => json!({"state": "revoked"}),
+    }
+}
+
+fn condition_from(value: &Members) -> Option<Condition> {
+    let until = time(value, "until").unwrap_or(UnixTime(0));
+    let failures = number(value, "failures").and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    Some(match text(value, "state")? {
+        "backing_off" => Condition::BackingOff { until, failures },
+        "uncertain" => Condition::Uncertain { until, failures },
+        "suspended" => Condition::Suspended,
+        "needs_reauthorization" => Condition::NeedsReauthorization,
+        "revoked" => Condition::Revoked,
+        _ => return None,
+    })
+}
+
+fn intent_to(intent: &Intent) -> Value {
+    json!({
+        "purpose": intent.purpose.as_str(),
+        "grant_id": intent.grant_id,
+        "generation": intent.generation,
+        "presented": intent.presented.as_str(),
+        "base": intent.base.to_string(),
+        "written_at": intent.written_at.0,
+        "deadline": intent.deadline.0,
+        "kernel": intent.kernel,
+        "process": intent.process,
+        "correlation_id": intent.correlation_id,
+    })
+}
+
+fn intent_from(value: &Members) -> Option<Intent> {
+    Some(Intent {
+        purpose: purpose(value)?,
+        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
+        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok())?,
+        presented: Fingerprint::parse(text(value, "presented")?)?,
+        base: Origin::parse(text(value, "base")?).ok()?,
+        written_at: time(value, "written_at")?,
+        deadline: time(value, "deadline")?,
+        kernel: text(value, "kernel").unwrap_or_default().to_owned(),
+        process: number(value, "process").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        correlation_id: text(value, "correlation_id").unwrap_or_default().to_owned(),
+    })
+}
+
+fn purpose(value: &Members) -> Option<Purpose> {
+    let name = text(value, "purpose")?;
+    [Purpose::Obtain, Purpose::Refresh].into_iter().find(|purpose| purpose.as_str() == name)
+}
+
+fn previous_to(previous: &Previous) -> Value {
+    json!({
+        "grant_id": previous.grant_id,
+        "generation": previous.generation,
+        "refresh_token": previous.refresh.expose(),
+        "base": previous.base.to_string(),
+        "replaced_at": previous.replaced_at.0,
+    })
+}
+
+fn previous_from(value: &Value) -> Option<Previous> {
+    let value = value.as_object()?;
+    Some(Previous {
+        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
+        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        refresh: RefreshToken::new(text(value, "refresh_token")?),
+        base: Origin::parse(text(value, "base")?).ok()?,
+        replaced_at: time(value, "replaced_at").unwrap_or(UnixTime(0)),
+    })
+}
+
+fn candidate_to(candidate: &Candidate) -> Value {
+    json!({
+        "reason": match candidate.reason { Aside::Late => "late", Aside::OtherPrincipal => "other_principal" },
+        "grant_id": candidate.grant_id,
+        "generation": candidate.generation,
+        "base": candidate.base.to_string(),
+        "received_at": candidate.received_at.0,
+        "answer": response_to(&candidate.response),
+    })
+}
+
+fn candidate_from(value: &Value) -> Option<Candidate> {
+    let value = value.as_object()?;
+    Some(Candidate {
+        reason: if text(value, "reason") == Some("late") { Aside::Late } else { Aside::OtherPrincipal },
+        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
+        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        base: Origin::parse(text(value, "base")?).ok()?,
+        received_at: time(value, "received_at").unwrap_or(UnixTime(0)),
+        response: TokenResponse::from_members(object(value, "answer")?)?,
+    })
+}
+
+/// A token response as the server would have sent it.
+pub(crate) fn response_to(response: &TokenResponse) -> Value {
+    let mut answer = response.others.0.clone();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            answer.insert(name.to_owned(), value);
+        }
+    };
+    put("expires_in", response.expires_in.map(|life| json!(life.as_secs())));
+    put("scope", response.scope.as_ref().map(|scope| json!(scope)));
+    put("token_type", Some(json!(response.token_type)));
+    put("access_token", Some(json!(response.access_token.expose())));
+    put("refresh_token", response.refresh_token.as_ref().map(|token| json!(token.expose())));
+    put("refresh_expires_in", response.refresh_expires_at.map(|at| json!(at.0)));
+    put("geolocation", response.geolocation.as_ref().map(|base| json!(base.to_string())));
+    put("id_token", response.id_token.as_ref().map(|token| json!(token.expose())));
+    Value::Object(answer)
+}
+
+fn fault_to(fault: &Fault) -> Value {
+    json!({
+        "at": fault.at.0,
+        "purpose": fault.purpose.as_str(),
+        "verdict": fault.verdict.as_str(),
+        "status": fault.status,
+        "code": fault.code,
+        "description": fault.description,
+        "correlation_id": fault.correlation_id,
+        "message": fault.message,
+    })
+}
+
+fn fault_from(value: &Members) -> Option<Fault> {
+    Some(Fault {
+        at: time(value, "at")?,
+        purpose: purpose(value)?,
+        verdict: Verdict::parse(text(value, "verdict")?)?,
+        status: number(value, "status").and_then(|n| u16::try_from(n).ok()),
+        code: number(value, "code").and_then(|n| u32::try_from(n).ok()),
+        description: text(value, "description").map(str::to_owned),
+        correlation_id: text(value, "correlation_id").map(str::to_owned),
+        message: text(value, "message").unwrap_or_default().to_owned(),
+    })
+}
+
+fn request_token_to(token: &RequestTokenUse) -> Value {
+    json!({"fingerprint": token.fingerprint.as_str(), "uses": token.uses, "first_used_at": token.first_used_at.0})
+}
+
+fn request_token_from(value: &Members) -> Option<RequestTokenUse> {
+    Some(RequestTokenUse {
+        fingerprint: Fingerprint::parse(text(value, "fingerprint")?)?,
+        uses: number(value, "uses").and_then(|n| u32::try_from(n).ok())?,
+        first_used_at: time(value, "first_used_at")?,
+    })
+}
+
+fn expiry(at: UnixTime, stated: bool) -> Expiry {
+    if stated { Expiry::Stated(at) } else { Expiry::Assumed(at) }
+}
+
+fn text<'a>(members: &'a Members, name: &str) -> Option<&'a str> {
+    members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+fn number(members: &Members, name: &str) -> Option<i64> {
+    members.get(name).and_then(Value::as_i64)
+}
+
+fn time(members: &Members, name: &str) -> Option<UnixTime> {
+    number(members, name).map(UnixTime)
+}
+
+fn object<'a>(members: &'a Members, name: &str) -> Option<&'a Members> {
+    members.get(name).and_then(Value::as_object)
+}
+
+fn list<'a>(members: &'a Members, name: &str) -> impl Iterator<Item = &'a Value> {
+    members.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perennial_core::connection::{Answered, Plan};
+    use std::time::Duration;
+
+    const KERNEL: &str = "kernel";
+
+    fn fresh() -> Connection {
+        Connection::new("id", "default", &concur::CONCUR)
+    }
+
+    fn answer(refresh: &str) -> TokenResponse {
+        let members = json!({
+            "access_token": "access", "refresh_token": refresh, "expires_in": 3600,
+            "refresh_expires_in": 1_900_000_000, "novelty": {"kept": true},
+        });
+        TokenResponse::from_members(members.as_object().unwrap()).unwrap()
+    }
+
+    fn held() -> Connection {
+        let base = Origin::parse("https://127.0.0.1:8443").unwrap();
+        let plan = Plan {
+            purpose: Purpose::Obtain,
+            base: base.clone(),
+            presented: Fingerprint::of("request"),
+            new_grant_id: "grant".into(),
+            patience: Duration::from_secs(60),
+            now: UnixTime(1_800_000_000),
+            kernel: KERNEL.into(),
+            process: 1,
+            forced: false,
+            correlation_id: "correlation".into(),
+        };
+        let at = UnixTime(1_800_000_000);
+        let answered = Answered { base, sent_at: at, received_at: at, date: Some(at.plus(100)) };
+        let intended = fresh().intend(plan);
+        intended.set_aside(&answer("late"), &answered, Aside::Late).accept(&answer("first"), &answered).unwrap()
+    }
+
+    #[test]
+    fn a_connection_survives_being_written_down() {
+        let connection = held();
+        let members = write(&connection, &Members::new(), KERNEL);
+        let read = read(&members, fresh(), KERNEL);
+        assert_eq!(read.connection, connection);
+        assert!(!read.by_another);
+    }
+
+    #[test]
+    fn the_samples_members_stand_where_the_sample_reads_them() {
+        let members = write(&held(), &Members::new(), KERNEL);
+        assert_eq!(members["refresh_expires_in"], 1_900_000_000);
+        assert_eq!(members["expires_in"], 3600);
+        assert_eq!(members["token_type"], "Bearer");
+        assert_eq!(members["novelty"]["kept"], true);
+    }
+
+    #[test]
+    fn unknown_keys_survive_a_rewrite_and_a_damaged_bookkeeping_is_kept() {
+        let odd = json!({"mine": 1, "perennial": "scribble"});
+        let members = write(&held(), odd.as_object().unwrap(), KERNEL);
+        assert_eq!(members["mine"], 1);
+        assert_eq!(members["perennial.damaged"], "scribble");
+    }
+
+    #[test]
+    fn tokens_that_the_sample_wrote_are_a_new_grant_at_every_look_the_same() {
+        let mut members = write(&held(), &Members::new(), KERNEL);
+        members.insert("refresh_token".into(), json!("by-the-sample"));
+        let (one, two) = (read(&members, fresh(), KERNEL), read(&members, fresh(), KERNEL));
+        assert!(one.by_another);
+        assert_eq!(one.connection.version(), two.connection.version());
+        assert_ne!(one.connection.version().grant_id, held().version().grant_id);
+        assert_eq!(one.connection.held.unwrap().access, None, "nobody knows when it was issued");
+    }
+
+    #[test]
+    fn an_intent_on_the_samples_own_file_is_found_again() {
+        let sample = json!({"access_token": "opaque", "refresh_token": "r", "companyUUID": "c"});
+        let sample = sample.as_object().unwrap();
+        let connection = read(sample, fresh(), KERNEL).connection;
+        let plan = Plan {
+            purpose: Purpose::Refresh,
+            base: Origin::parse("https://us2.api.concursolutions.com").unwrap(),
+            presented: Fingerprint::of("r"),
+            new_grant_id: String::new(),
+            patience: Duration::from_secs(60),
+            now: UnixTime(1_800_000_000),
+            kernel: KERNEL.into(),
+            process: 1,
+            forced: false,
+            correlation_id: "correlation".into(),
+        };
+        let intended = connection.intend(plan);
+        let again = read(&write(&intended, sample, KERNEL), fresh(), KERNEL);
+        assert_eq!(again.connection, intended);
+        assert!(!again.by_another);
+    }
+
+    #[test]
+    fn another_kernels_clock_is_not_ours() {
+        let members = write(&held(), &Members::new(), KERNEL);
+        assert_eq!(read(&members, fresh(), KERNEL).connection.skew.seconds, 100);
+        assert_eq!(read(&members, fresh(), "other").connection.skew, Skew::default());
+    }
+}

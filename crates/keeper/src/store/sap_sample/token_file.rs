@@ -1,0 +1,233 @@
+//! `refreshTokenObjectFile.json`: read freely, written under a lock.
+
+use super::super::document::{self, Read};
+use super::super::durable::Durable;
+use super::super::{Claim, StoreError, WriteError};
+use crate::unix;
+use perennial_core::Connection;
+use perennial_core::connection::Version;
+use serde_json::{Map, Value};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// SAP's sample writes in place: who reads in that moment sees half a file. It is looked at again this often …
+const LOOKS: u32 = 20;
+/// … with this pause between two looks: a second in all.
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone)]
+pub(super) struct TokenFile {
+    file: Durable,
+    fresh: Connection,
+    kernel: String,
+}
+
+impl TokenFile {
+    pub(super) fn new(file: Durable, fresh: Connection) -> Self {
+        Self { file, fresh, kernel: unix::kernel_id() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(super) fn read(&self) -> Result<Read, StoreError> {
+        let members = self.members()?;
+        Ok(document::read(&members, self.fresh.clone(), &self.kernel))
+    }
+
+    /// The file's members; none where there is no file.
+    fn members(&self) -> Result<Map<String, Value>, StoreError> {
+        let mut looks = 1;
+        loop {
+            let bytes = self.file.read().map_err(StoreError::io("read", self.path()))?;
+            match parse(bytes.as_ref().map(|bytes| bytes.as_slice())) {
+                Ok(members) => return Ok(members),
+                Err(reason) if looks == LOOKS => return Err(StoreError::Unreadable { path: self.path().to_owned(), reason }),
+                Err(_) => looks += 1,
+            }
+            #[expect(clippy::disallowed_methods, reason = "a program that takes no lock tells nobody that it is done")]
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Reads the text of a token file. The reason never carries a value from it.
+fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
+    let Some(bytes) = bytes else { return Ok(Map::new()) };
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let members = match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return Err("it is JSON, but not an object".to_owned()),
+        Err(error) => return Err(syntax(&error)),
+    };
+    let ours = members.contains_key(document::BOOKKEEPING);
+    let tokens = ["refresh_token", "access_token"].iter().any(|name| members.get(*name).is_some_and(Value::is_string));
+    if ours || tokens { Ok(members) } else { Err("it holds no tokens".to_owned()) }
+}
+
+/// A syntax error with its place. serde_json quotes no input in syntax errors; in others it might.
+pub(super) fn syntax(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Syntax | serde_json::error::Category::Eof => format!("not valid JSON: {error}"),
+        _ => format!("not valid JSON at line {} column {}", error.line(), error.column()),
+    }
+}
+
+/// A token file whose lock we hold. The kernel gives the lock back when the process dies.
+#[derive(Debug)]
+pub(super) struct Locked {
+    token_file: TokenFile,
+    _lock: File,
+}
+
+impl Locked {
+    pub(super) fn try_lock(token_file: &TokenFile) -> Result<Option<Self>, StoreError> {
+        let path = token_file.path();
+        if fs::metadata(path).is_ok_and(|metadata| unix::is_read_only(&metadata)) {
+            let reason = format!("is read-only, so new tokens could not be stored; allow it: chmod u+w {}", path.display());
+            return Err(StoreError::Unsafe { path: path.to_owned(), reason });
+        }
+        let lock_path = lock_path(path);
+        let lock = unix::open_private(&lock_path).map_err(StoreError::io("write", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::Io { action: "lock", path: lock_path, source });
+            }
+        }
+        let locked = Self { token_file: token_file.clone(), _lock: lock };
+        locked.finish_what_died()?;
+        Ok(Some(locked))
+    }
+
+    /// A process may have died when its commit was on disk but for the last rename. That answer is not lost: if it
+    /// was derived from what stands here now, the rename is done for it; if not, it is kept under its own name.
+    fn finish_what_died(&self) -> Result<(), StoreError> {
+        let durable = &self.token_file.file;
+        let path = self.token_file.path();
+        let Some(left) = durable.left_in_reserved().map_err(StoreError::io("read", path))? else { return Ok(()) };
+        let Ok(members) = parse(Some(left.as_slice())) else { return Ok(()) };
+        let (Ok(now), left) = (self.token_file.read(), self.token_file.document(&members)) else { return Ok(()) };
+        let (now, left) = (now.connection, left.connection);
+        if left.version() == now.version() && left.intent.is_some() == now.intent.is_some() {
+            return Ok(());
+        }
+        if derived_from(&members).as_ref() == Some(&now.version()) {
+            tracing::info!("a commit that was cut short is completed");
+            return durable.finish_reserved().map_err(StoreError::io("replace", path));
+        }
+        let kept = durable.move_reserved_aside("kept").map_err(StoreError::io("keep aside", path))?;
+        tracing::warn!(path = %kept.display(), "an answer of a process that died is kept aside");
+        Ok(())
+    }
+
+    fn write(&mut self, from: &Version, next: &Connection, intended: bool) -> Result<(), WriteError> {
+        let TokenFile { file, kernel, .. } = &self.token_file;
+        let members = match self.token_file.members() {
+            Ok(members) => members,
+            // Tokens are at stake now: what cannot be read is kept under another name, and makes room (law 5).
+            Err(StoreError::Unreadable { .. }) if !intended => {
+                file.move_aside("unreadable").map_err(StoreError::io("keep aside", file.path()))?;
+                Map::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let now = self.token_file.document(&members).connection;
+        if !members.is_empty() && now.version() != *from {
+            return Err(WriteError::Moved(Box::new(now)));
+        }
+        let mut document = document::write(next, &members, kernel);
+        if !intended {
+            note_derivation(&mut document, from);
+        }
+        let text = render(&document);
+        let written = if intended {
+            file.replace(&text).and_then(|()| file.reserve(text.len()))
+        } else {
+            file.replace_in_reserved(&text)
+        };
+        Ok(written.map_err(StoreError::io("write", file.path()))?)
+    }
+}
+
+impl TokenFile {
+    fn document(&self, members: &Map<String, Value>) -> Read {
+        document::read(members, self.fresh.clone(), &self.kernel)
+    }
+}
+
+impl Claim for Locked {
+    fn read(&self) -> Result<Connection, StoreError> {
+        Ok(self.token_file.read()?.connection)
+    }
+
+    fn intend(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+        self.write(from, next, true)
+    }
+
+    fn commit(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+        self.write(from, next, false)
+    }
+
+    fn set_unreadable_aside(&mut self) -> Result<Option<PathBuf>, StoreError> {
+        match self.token_file.members() {
+            Err(StoreError::Unreadable { path, .. }) => {
+                self.token_file.file.move_aside("unreadable").map(Some).map_err(StoreError::io("keep aside", path))
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(None),
+        }
+    }
+}
+
+impl Drop for Locked {
+    /// Gives back room that was reserved and not used. What a commit left there has been renamed by now.
+    fn drop(&mut self) {
+        if matches!(self.token_file.file.left_in_reserved(), Ok(None)) {
+            let _ = self.token_file.file.release();
+        }
+    }
+}
+
+const DERIVED_FROM: &str = "derived_from";
+
+/// Which version a commit replaces: a successor that finds it unfinished can tell whether it still applies.
+fn note_derivation(document: &mut Map<String, Value>, from: &Version) {
+    if let Some(Value::Object(own)) = document.get_mut(document::BOOKKEEPING) {
+        let refresh = from.refresh.as_ref().map(ToString::to_string);
+        let note = serde_json::json!({"grant_id": from.grant_id, "generation": from.generation, "refresh": refresh});
+        own.insert(DERIVED_FROM.to_owned(), note);
+    }
+}
+
+fn derived_from(document: &Map<String, Value>) -> Option<Version> {
+    let note = document.get(document::BOOKKEEPING)?.get(DERIVED_FROM)?;
+    let text = |name: &str| note.get(name).and_then(Value::as_str);
+    Some(Version {
+        grant_id: text("grant_id").map(str::to_owned),
+        generation: note.get("generation")?.as_u64()?,
+        refresh: text("refresh").and_then(perennial_core::Fingerprint::parse),
+    })
+}
+
+fn render(document: &Map<String, Value>) -> Zeroizing<Vec<u8>> {
+    // Room for a whole document at once, so that growing leaves no copies of tokens behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    if serde_json::to_writer_pretty(&mut *text, document).is_ok() {
+        text.push(b'\n');
+    }
+    text
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    path.with_file_name(name)
+}

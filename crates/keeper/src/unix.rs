@@ -1,0 +1,52 @@
+//! What only Unix has: mode bits, the boot id, a clock that counts suspend. It stands in this one small module so that
+//! other systems can follow.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// Opens a file for writing, readable for its owner only; never through a symbolic link.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow).open(path)
+}
+
+/// Makes a directory (and those above it) that only its owner may enter.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the entries of a directory durable: a renamed file is only there for good after this.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// True when everybody may write here and nothing (no sticky bit) keeps them from replacing others' files.
+pub(crate) fn is_open_to_all(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o002 != 0 && metadata.mode() & 0o1000 == 0
+}
+
+/// True when somebody other than its owner may read the file.
+pub(crate) fn is_readable_by_others(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o044 != 0
+}
+
+/// True when the owner has taken the right to write from himself.
+pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o200 == 0
+}
+
+/// Names the running kernel: a kernel lock tells for sure that its holder died only within the same one. Containers
+/// on one machine share it, which host names would not show.
+pub(crate) fn kernel_id() -> String {
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot_id.map_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned(), |id| id.trim().to_owned())
+}
+
+/// Time since boot, suspend included: a deadline kept on it cannot be slept through.
+pub(crate) fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
