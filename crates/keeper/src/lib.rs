@@ -1,5 +1,46 @@
-//! keeper
+//! Keeps OAuth 2.0 grants alive: obtains a refresh token once, never loses it, renews it long before it expires, and
+//! hands out a valid access token whenever a program asks.
+//!
+//! ```no_run
+//! use perennial::{Keeper, Options, SapSample};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let keeper = Keeper::open(SapSample::open(".")?, Options::default());
+//! let token = keeper.token("default", Duration::from_secs(60)).await?;
+//! println!("good at {} for {} s", token.base, token.expires_in);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what lives there | law of docs/design.md |
+//! |---|---|---|
+//! | [`keeper`] | the one door | 9, 12 |
+//! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
+//! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
+//! | `flight` | one flight per connection, however many wait | 2 |
+//! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
+//! | [`http`] | a connected line, and one request on it | 4, 10 |
+//! | [`store`] | SAP's two files; what every store must do | 1, 4, 5, 8 |
+//! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
+//! | [`clock`] | the wall clock, and one that counts suspend | 11 |
+
 pub mod clock;
+mod error;
+mod flight;
+mod hand_out;
+pub mod http;
+pub mod keeper;
+mod kit;
 mod random;
+mod refresh;
+mod rescue;
+pub mod seal;
 pub mod store;
 mod unix;
+
+pub use error::Error;
+pub use hand_out::{HandOut, Warning};
+pub use keeper::{Keeper, Options};
+pub use perennial_core as core;
+pub use store::SapSample;

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// The exclusive right to present a connection's refresh token. Dropping it gives it back; so does dying.
-pub trait Claim: Send {
+pub trait Claim: Send + Sync {
     /// Looks again (law 3).
     ///
     /// # Errors

@@ -1,0 +1,112 @@
+//! Why no token could be had. What a person should do about it is told by whoever talks to the person.
+
+use crate::store::StoreError;
+use perennial_core::connection::{Blocked, Fault};
+use perennial_core::token_endpoint::Unreachable;
+use perennial_core::{Origin, UnixTime};
+use std::sync::Arc;
+
+/// Why no token could be had. It can be cloned, because many callers may wait for one flight.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store could not be read or written; nothing was sent.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// Nothing may be tried now.
+    #[error("{}", blocked_words(blocked))]
+    Blocked {
+        /// Why.
+        blocked: Blocked,
+        /// What went wrong last.
+        fault: Option<Box<Fault>>,
+    },
+    /// No connection to the authorization server came about; nothing was sent.
+    #[error("no connection to {base}: {}", unreachable_words(why))]
+    Unreachable {
+        /// Where it should have led.
+        base: Origin,
+        /// At which step it failed.
+        why: Unreachable,
+    },
+    /// The authorization server refused, or its answer is missing or useless.
+    #[error("{base}: {}", fault.message)]
+    Failed {
+        /// Who.
+        base: Origin,
+        /// What.
+        fault: Box<Fault>,
+        /// When the next try may be made, by the server's clock, where one may be made at all.
+        retry_at: Option<UnixTime>,
+    },
+    /// The connection's base is no place for its secrets.
+    #[error("{origin} is not one of the provider's addresses, and nobody named it when the grant was obtained")]
+    NotPermitted {
+        /// Where the tokens would have gone.
+        origin: Origin,
+    },
+    /// The answer was for somebody else; it is kept aside and not handed out (law 13).
+    #[error("the answer names principal {named}, and the connection belongs to {own}")]
+    OtherPrincipal {
+        /// Whom the connection belongs to.
+        own: String,
+        /// Whom the answer names.
+        named: String,
+    },
+    /// The credentials name another company than the one that the stored tokens belong to.
+    #[error("the credentials name company {credentials}, and the stored tokens belong to {held}")]
+    OtherCompany {
+        /// In the credentials.
+        credentials: String,
+        /// In the store.
+        held: String,
+    },
+    /// Nothing to obtain a grant with.
+    #[error("there is no company request token to obtain a grant with")]
+    NoRequestToken,
+    /// The request token has been used as often as it may be.
+    #[error("this company request token has been used {uses} times, and may be used no more")]
+    RequestTokenUsedUp {
+        /// How often.
+        uses: u32,
+    },
+    /// Another process is refreshing, and the caller's time was up.
+    #[error("another process is refreshing this connection and has not finished in time")]
+    Busy,
+    /// The caller's time was up; the flight goes on.
+    #[error("no token in time")]
+    Deadline,
+    /// The keeper itself could not go on.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+fn blocked_words(blocked: &Blocked) -> String {
+    match blocked {
+        Blocked::NoGrant => "there are no tokens yet".to_owned(),
+        Blocked::NoRefreshToken => {
+            "the access token has ended, and the server had issued no refresh token".to_owned()
+        }
+        Blocked::Until(_) => "the last try failed, and the next one is being waited for".to_owned(),
+        Blocked::PersonNeeded(state) => format!("the connection is {}", state.as_str()),
+        Blocked::RejectedAgain { .. } => {
+            "the API rejected a token that had just been refreshed: it is not the token".to_owned()
+        }
+    }
+}
+
+fn unreachable_words(why: &Unreachable) -> String {
+    match why {
+        Unreachable::Dns(detail) => format!("its name has no address ({detail})"),
+        Unreachable::Connect(detail) => detail.clone(),
+        Unreachable::Tls(detail) => format!("no TLS session ({detail})"),
+        Unreachable::Proxy(detail) => format!("the proxy would not let us through ({detail})"),
+        Unreachable::TimedOut => "no connection in time".to_owned(),
+    }
+}

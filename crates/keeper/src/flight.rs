@@ -1,0 +1,71 @@
+//! One flight per connection, however many callers wait for it. It belongs to the keeper: callers join and leave, the
+//! flight goes on.
+
+use crate::error::Error;
+use crate::hand_out::HandOut;
+use crate::kit::{Kit, Order};
+use crate::refresh;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// `None` while the flight is in the air.
+pub(crate) type Landing = watch::Receiver<Option<Result<HandOut, Error>>>;
+
+/// The flights that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    under_way: Mutex<HashMap<String, Landing>>,
+}
+
+impl Flights {
+    /// Joins the connection's flight, or starts it.
+    pub(crate) fn join(self: &Arc<Self>, kit: &Arc<Kit>, threads: &Handle, order: Order) -> Landing {
+        let mut under_way = self.under_way();
+        if let Some(landing) = under_way.get(&order.name) {
+            return landing.clone();
+        }
+        let (report, landing) = watch::channel(None);
+        under_way.insert(order.name.clone(), landing.clone());
+        let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
+        threads.spawn(async move {
+            // Also if it panics: a connection must not be taken for flying for ever.
+            let _off_the_list = OffTheList { flights, name: order.name.clone() };
+            let result = refresh::fly(&kit, &order).await;
+            if let Err(error) = &result {
+                tracing::warn!(connection = %order.name, %error, "flight failed");
+            }
+            let _ = report.send(Some(result));
+        });
+        landing
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        !self.under_way().is_empty()
+    }
+
+    pub(crate) async fn landed(&self) {
+        loop {
+            let Some(mut landing) = self.under_way().values().next().cloned() else { return };
+            // An error means that the sender is gone, which is as good as landed.
+            let _ = landing.wait_for(Option::is_some).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Landing>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct OffTheList {
+    flights: Arc<Flights>,
+    name: String,
+}
+
+impl Drop for OffTheList {
+    fn drop(&mut self) {
+        self.flights.under_way().remove(&self.name);
+    }
+}

@@ -1,0 +1,132 @@
+//! Talking to servers. A line is connected first (name, TCP, proxy, TLS), and one request goes out on it later: between
+//! the two the intent is made durable (law 4). Nothing retries, nothing follows a redirect.
+//!
+//! This stands on hyper's connection, one floor below the usual clients, because those decide for themselves when to
+//! connect and when to send again.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `mod.rs` | [`TokenEndpoint`], and the real one: [`Http`] |
+//! | [`connect`] | name, `--resolve`, proxy, TCP, TLS |
+//! | [`body`] | reads an answer's body, bounded, and undoes its content coding |
+//! | [`api`] | a request to the API behind a grant |
+
+pub mod api;
+mod body;
+mod connect;
+
+pub use api::{ApiRequest, ApiResponse};
+pub use connect::{Options, OptionsError, Resolve};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, Method, Request};
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use perennial_core::Origin;
+use perennial_core::grant::Form;
+use perennial_core::token_endpoint::{NoAnswer, Reply, Unreachable};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// A future that can be stored and sent.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The header in which Concur names a request; a client may send its own.
+pub const CORRELATION_ID: &str = "concur-correlationid";
+
+/// How a server introduces us in its logs.
+pub const AGENT: &str = concat!("perennial/", env!("CARGO_PKG_VERSION"));
+
+/// Where tokens come from.
+pub trait TokenEndpoint: Send + Sync + 'static {
+    /// Does everything that comes before the request itself, so that nothing is left to fail but the request.
+    fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>>;
+}
+
+/// A connection on which nothing has been sent yet.
+pub trait Line: Send {
+    /// Sends one request, once, and waits for its answer at most `patience`.
+    fn ask(self: Box<Self>, question: Question, patience: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>>;
+}
+
+/// A token request.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The token endpoint's path.
+    pub path: &'static str,
+    /// The body.
+    pub form: Form,
+    /// What SAP's support will ask for if all goes wrong.
+    pub correlation_id: String,
+}
+
+/// The real thing: HTTP/1.1 over TLS.
+#[derive(Debug)]
+pub struct Http {
+    connector: connect::Connector,
+}
+
+impl Http {
+    /// Takes the options; nothing is loaded or connected before the first connection.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { connector: connect::Connector::new(options) }
+    }
+}
+
+impl TokenEndpoint for Http {
+    fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
+        Box::pin(async move {
+            let sender = self.connector.connect(base).await?;
+            Ok(Box::new(Wire { sender, host: base.authority() }) as Box<dyn Line>)
+        })
+    }
+}
+
+/// A connected line.
+struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+impl Line for Wire {
+    fn ask(mut self: Box<Self>, question: Question, patience: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+        Box::pin(async move {
+            let ended = |error: &dyn std::error::Error| NoAnswer::Reset(connect::innermost(error));
+            let request = Request::builder()
+                .method(Method::POST)
+                .uri(question.path)
+                .header(HOST, &self.host)
+                .header(CONTENT_TYPE, Form::CONTENT_TYPE)
+                .header(ACCEPT, "application/json")
+                .header(USER_AGENT, AGENT)
+                .header(CORRELATION_ID, &question.correlation_id)
+                .body(Full::new(Bytes::copy_from_slice(question.form.expose())))
+                .map_err(|error| ended(&error))?;
+            let answered = async {
+                let response = self.sender.send_request(request).await.map_err(|error| ended(&error))?;
+                let (head, incoming) = response.into_parts();
+                Ok((head, incoming))
+            };
+            let started = tokio::time::Instant::now();
+            let (head, incoming) = tokio::time::timeout(patience, answered).await.map_err(|_| NoAnswer::TimedOut)??;
+            let left = patience.saturating_sub(started.elapsed());
+            let (body, end) = body::read(&head.headers, incoming, left).await;
+            Ok(Reply {
+                status: head.status.as_u16(),
+                retry_after: header(&head.headers, "retry-after"),
+                date: header(&head.headers, "date"),
+                correlation_id: header(&head.headers, CORRELATION_ID),
+                body,
+                end,
+            })
+        })
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(perennial_core::token_endpoint::plain(value))
+}

@@ -1,0 +1,248 @@
+//! The one door: ask for a token, say that one was rejected, have a grant renewed or obtained.
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+use crate::flight::Flights;
+use crate::hand_out::{HandOut, Warning};
+use crate::http::{self, Http, TokenEndpoint};
+use crate::kit::{Kit, Order};
+use crate::rescue;
+use crate::seal::rescue::{Places, Rescue};
+use crate::store::Store;
+use crate::unix;
+use perennial_core::connection::{Cause, Decision};
+use perennial_core::profile::concur;
+use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// How long one token request may take before its outcome counts as unknown: SAP's answers come within 60 s
+/// [http-status-codes].
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a person may choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where a grant is obtained; the global landing zone when nobody says otherwise.
+    pub base: Option<Origin>,
+    /// Certificates, names.
+    pub http: http::Options,
+    /// Where tokens go when the store will not take them.
+    pub places: Option<Places>,
+    /// How long one token request may take: the intent's hard deadline.
+    pub answer_within: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { base: None, http: http::Options::default(), places: None, answer_within: ANSWER_WITHIN }
+    }
+}
+
+/// Keeps the grants of one store.
+///
+/// Flights (obtaining, refreshing) run on threads of the keeper's own: a caller may come from any runtime, or none,
+/// and may stop waiting whenever it likes; the flight goes on (law 2). A process that ends takes them down with it;
+/// [`Keeper::landed`] waits for them.
+#[derive(Debug)]
+pub struct Keeper {
+    kit: Arc<Kit>,
+    flights: Arc<Flights>,
+    runtime: OnceLock<Runtime>,
+}
+
+impl Keeper {
+    /// Opens a store, with the real network and the clocks of this machine. Nothing is started yet.
+    #[must_use]
+    pub fn open(store: impl Store, options: Options) -> Self {
+        let endpoint = Http::new(options.http.clone());
+        Self::with_parts(Arc::new(store), Arc::new(endpoint), Arc::new(SystemClock), options)
+    }
+
+    /// Opens a store with parts of the caller's choice.
+    #[must_use]
+    pub fn with_parts(
+        store: Arc<dyn Store>,
+        endpoint: Arc<dyn TokenEndpoint>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Self {
+        let rescue = Rescue::new(options.places, store.address());
+        let (base, answer_within) = (options.base, options.answer_within);
+        let kit = Kit { store, endpoint, clock, rescue, base, answer_within, kernel: unix::kernel_id() };
+        Self { kit: Arc::new(kit), flights: Arc::default(), runtime: OnceLock::new() }
+    }
+
+    /// The access token in the store if it lives at least `min_ttl` yet; one synchronous read, no lock, no thread, no
+    /// network. `None` when a flight is needed: see [`Keeper::token`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn peek(&self, connection: &str, min_ttl: Duration) -> Result<Option<HandOut>, Error> {
+        if self.kit.rescue.is_needed() {
+            return Ok(None);
+        }
+        let (kept, now) = (self.kit.store.read(connection)?, self.kit.clock.now());
+        let decision = kept.decide(&Cause::Wanted { min_ttl }, now);
+        Ok(match decision {
+            Decision::HandOut => HandOut::of(&kept, now),
+            Decision::HandOutAndRenew => {
+                HandOut::of(&kept, now).map(|hand_out| HandOut { renewal_due: true, ..hand_out })
+            }
+            _ => None,
+        })
+    }
+
+    /// An access token that lives at least `min_ttl` yet: from the store, or by one refresh however many ask. When a
+    /// refresh is not possible and the token at hand still lives, that one comes, with a [`Warning`] (law 9).
+    ///
+    /// # Errors
+    /// When there is no token to be had; see [`Error`].
+    pub async fn token(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {
+        if let Some(hand_out) = self.peek(connection, min_ttl)? {
+            if hand_out.renewal_due {
+                self.start(connection, Cause::Due)?;
+            }
+            return Ok(hand_out);
+        }
+        let hand_out = self.join(connection, Cause::Wanted { min_ttl }).await?;
+        let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
+        if hand_out.expires_in < wanted && hand_out.warnings.is_empty() {
+            return Ok(hand_out.with(Warning::ShortLived("the server issues none that live longer".to_owned())));
+        }
+        Ok(hand_out)
+    }
+
+    /// The API rejected `token` (401 or 403): the one in force if it is another by now, else one refresh, at most one
+    /// in five minutes (law 12).
+    ///
+    /// # Errors
+    /// When there is no other token to be had.
+    pub async fn rejected(&self, connection: &str, token: &AccessToken) -> Result<HandOut, Error> {
+        self.join(connection, Cause::Rejected(token.fingerprint())).await
+    }
+
+    /// Renews now, because a person asks.
+    ///
+    /// # Errors
+    /// When it did not work; nothing is lost by that.
+    pub async fn refresh(&self, connection: &str) -> Result<HandOut, Error> {
+        self.join(connection, Cause::Asked).await
+    }
+
+    /// Renews if renewal is due; `None` when it is not.
+    ///
+    /// # Errors
+    /// When it was due and did not work; nothing is lost by that.
+    pub async fn refresh_if_due(&self, connection: &str) -> Result<Option<HandOut>, Error> {
+        self.drain();
+        match self.connection(connection)?.decide(&Cause::Due, self.kit.clock.now()) {
+            Decision::NotDue => Ok(None),
+            _ => self.join(connection, Cause::Due).await.map(Some),
+        }
+    }
+
+    /// Exchanges the company request token for a grant.
+    ///
+    /// # Errors
+    /// When it did not work; uses of the request token are counted, and a grant that is held stays.
+    pub async fn obtain(&self, connection: &str) -> Result<HandOut, Error> {
+        self.join(connection, Cause::Authorized).await
+    }
+
+    /// A connection as it is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn connection(&self, name: &str) -> Result<Connection, Error> {
+        Ok(self.kit.store.read(name)?)
+    }
+
+    /// The names of all connections.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        Ok(self.kit.store.names()?)
+    }
+
+    /// A connection's state, with what only the keeper knows: tokens that wait in a rescue file.
+    #[must_use]
+    pub fn state(&self, connection: &Connection) -> State {
+        if self.kit.rescue.is_needed() { State::Unsaved } else { connection.state(self.kit.clock.now()) }
+    }
+
+    /// This host's time.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.kit.clock.now()
+    }
+
+    /// Where a grant would be obtained.
+    #[must_use]
+    pub fn base(&self) -> Option<Origin> {
+        self.kit.base.clone().or_else(|| Origin::parse(concur::DEFAULT_BASE).ok())
+    }
+
+    /// Takes tokens that a store had refused earlier into it. Every flight begins with this; a start may do so too.
+    pub fn drain(&self) {
+        rescue::drain(&self.kit);
+    }
+
+    /// Moves what could not be read in the store out of the way, and says where it is now (law 5). Only who is about to
+    /// obtain a grant anew does this.
+    ///
+    /// # Errors
+    /// When it could not be moved.
+    pub fn set_unreadable_aside(&self, connection: &str) -> Result<Option<PathBuf>, Error> {
+        let Some(mut claim) = self.kit.store.try_claim(connection)? else { return Err(Error::Busy) };
+        Ok(claim.set_unreadable_aside()?)
+    }
+
+    /// Waits until no flight is under way.
+    pub async fn landed(&self) {
+        self.flights.landed().await;
+    }
+
+    /// True while a flight is under way.
+    #[must_use]
+    pub fn is_flying(&self) -> bool {
+        self.flights.any()
+    }
+
+    async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
+        let mut landing = self.start(connection, cause)?;
+        let landed = landing.wait_for(Option::is_some).await;
+        let result = landed.map_err(|_| Error::Internal("a flight ended without a word".to_owned()))?.clone();
+        result.unwrap_or(Err(Error::Deadline))
+    }
+
+    fn start(&self, connection: &str, cause: Cause) -> Result<crate::flight::Landing, Error> {
+        let order = Order { name: connection.to_owned(), cause };
+        Ok(self.flights.join(&self.kit, self.runtime()?.handle(), order))
+    }
+
+    /// Started with the first flight: who only peeks pays for no thread.
+    fn runtime(&self) -> Result<&Runtime, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let built = Builder::new_multi_thread().worker_threads(2).thread_name("perennial").enable_all().build();
+        let built = built.map_err(|error| Error::Internal(format!("no threads to be had: {error}")))?;
+        Ok(self.runtime.get_or_init(|| built))
+    }
+}
+
+impl Drop for Keeper {
+    /// Flights go on without the keeper; a thread of its own sees them down.
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        if !self.flights.any() {
+            return runtime.shutdown_background();
+        }
+        let flights = Arc::clone(&self.flights);
+        std::thread::spawn(move || runtime.block_on(flights.landed()));
+    }
+}

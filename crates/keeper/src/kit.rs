@@ -1,0 +1,128 @@
+//! What every flight needs, and the steps that lead up to a presentation.
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::hand_out::{HandOut, Warning};
+use crate::http::{Line, TokenEndpoint};
+use crate::seal::rescue::Rescue;
+use crate::store::{App, Claim, Store};
+use perennial_core::connection::{Cause, Decision};
+use perennial_core::profile::{Purpose, concur};
+use perennial_core::{Connection, Grant, Origin};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::block_in_place;
+
+/// How often a claim that somebody else holds is tried again. A kernel lock tells nobody that it is free.
+const CLAIM_PAUSE: Duration = Duration::from_millis(15);
+
+/// What every flight needs.
+pub(crate) struct Kit {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) endpoint: Arc<dyn TokenEndpoint>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rescue: Rescue,
+    pub(crate) base: Option<Origin>,
+    pub(crate) answer_within: Duration,
+    pub(crate) kernel: String,
+}
+
+/// What a flight is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) name: String,
+    pub(crate) cause: Cause,
+}
+
+impl fmt::Debug for Kit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kit").field("store", &self.store.address()).finish_non_exhaustive()
+    }
+}
+
+impl Kit {
+    /// What comes of an order for which no flight is needed, or none is possible.
+    pub(crate) fn grounded(&self, seen: &Connection, decision: &Decision) -> Result<HandOut, Error> {
+        let none = || Error::Internal("no access token lives".to_owned());
+        let fault = seen.last_fault.clone().map(Box::new);
+        match decision {
+            Decision::Stop(blocked) => Err(Error::Blocked { blocked: blocked.clone(), fault }),
+            Decision::HandOutAnyway(blocked) => {
+                let why = Error::Blocked { blocked: blocked.clone(), fault }.to_string();
+                HandOut::of(seen, self.clock.now()).map(|h| h.with(Warning::ShortLived(why))).ok_or_else(none)
+            }
+            _ => HandOut::of(seen, self.clock.now()).ok_or_else(none),
+        }
+    }
+
+    pub(crate) fn base_for(&self, seen: &Connection, purpose: Purpose) -> Result<Origin, Error> {
+        let default = || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
+        match (purpose, &seen.held) {
+            (Purpose::Refresh, Some(held)) => Ok(held.base.clone()),
+            _ => self.base.clone().map_or_else(default, Ok),
+        }
+    }
+
+    /// Law 10: before a connection is even made, the address must be one that may see the secrets. What a person
+    /// names on the command line is permitted.
+    pub(crate) async fn connect(&self, seen: &Connection, base: &Origin) -> Result<Box<dyn Line>, Error> {
+        let named = self.base.as_ref() == Some(base);
+        if !seen.permits(base) && !named {
+            return Err(Error::NotPermitted { origin: base.clone() });
+        }
+        tracing::debug!(%base, "connecting");
+        self.endpoint.connect(base).await.map_err(|why| Error::Unreachable { base: base.clone(), why })
+    }
+
+    pub(crate) async fn claim(&self, name: &str) -> Result<Box<dyn Claim>, Error> {
+        // Whoever holds it gives it back within its own deadline, or dies and the kernel gives it back.
+        let until = self.clock.since_boot() + self.answer_within * 2 + Duration::from_secs(30);
+        loop {
+            if let Some(claim) = block_in_place(|| self.store.try_claim(name))? {
+                return Ok(claim);
+            }
+            if self.clock.since_boot() >= until {
+                return Err(Error::Busy);
+            }
+            tokio::time::sleep(CLAIM_PAUSE).await;
+        }
+    }
+
+    /// Reads under the claim. An open intent of another kernel may belong to a sender that is still alive, whatever
+    /// the lock says: its deadline is waited out (law 2).
+    pub(crate) async fn look_again(&self, claim: &dyn Claim) -> Result<Connection, Error> {
+        let seen = block_in_place(|| claim.read())?;
+        let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != self.kernel) else { return Ok(seen) };
+        let left = intent.deadline.since(seen.skew.server_time(self.clock.now()));
+        let longest = self.answer_within * 2;
+        let wait = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(longest);
+        if !wait.is_zero() {
+            tracing::info!(seconds = wait.as_secs(), "waiting out another host's deadline");
+            tokio::time::sleep(wait).await;
+        }
+        Ok(block_in_place(|| claim.read())?)
+    }
+
+    /// What is presented, if it may be: nothing is sent for another company than the one held (law 13), nor a request
+    /// token more often than it is good for.
+    pub(crate) fn grant(&self, seen: &Connection, app: &App, purpose: Purpose) -> Result<Grant, Error> {
+        if purpose == Purpose::Refresh {
+            let refresh = seen.held.as_ref().and_then(|held| held.refresh.clone());
+            let refresh_token = refresh.ok_or_else(|| Error::Internal("no refresh token".to_owned()))?;
+            return Ok(Grant::Refresh { refresh_token });
+        }
+        let (company, request_token) =
+            app.company.clone().zip(app.request_token.clone()).ok_or(Error::NoRequestToken)?;
+        if let Some(own) = &seen.principal
+            && !own.is(&company)
+        {
+            return Err(Error::OtherCompany { credentials: company.to_string(), held: own.to_string() });
+        }
+        let used = seen.request_token.as_ref().filter(|used| used.fingerprint == request_token.fingerprint());
+        if let Some(used) = used.filter(|used| used.uses >= seen.profile.request_token_uses) {
+            return Err(Error::RequestTokenUsedUp { uses: used.uses });
+        }
+        Ok(Grant::Company { company, request_token })
+    }
+}

@@ -1,0 +1,314 @@
+//! One flight, from its first look at the store to the moment when its tokens may be handed out:
+//! connect → claim → look again → intent → send → commit → publish.
+
+use crate::error::Error;
+use crate::hand_out::{HandOut, Warning};
+use crate::http::{Line, Question};
+use crate::kit::{Kit, Order};
+use crate::random;
+use crate::rescue;
+use crate::store::{App, Claim, WriteError};
+use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan};
+use perennial_core::profile::Purpose;
+use perennial_core::token_endpoint::{self, Failure, Reply, Unreachable};
+use perennial_core::verdict::{Judgement, Verdict, judge};
+use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
+use tokio::task::block_in_place;
+
+/// Flies.
+pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
+    block_in_place(|| rescue::drain(kit));
+    let looked = block_in_place(|| kit.store.read(&order.name))?;
+    let purpose = match looked.decide(&order.cause, kit.clock.now()) {
+        Decision::Fly(purpose) => purpose,
+        other => return kit.grounded(&looked, &other),
+    };
+    let mut app = block_in_place(|| kit.store.app(&order.name))?;
+    let mut base = kit.base_for(&looked, purpose)?;
+    kit.grant(&looked, &app, purpose)?;
+    let mut line = Some(kit.connect(&looked, &base).await?); // connect
+    let mut claim = kit.claim(&order.name).await?; // claim
+    let mut seen = kit.look_again(claim.as_ref()).await?; // look again
+    if seen.version() != looked.version()
+        && let Some(hand_out) = HandOut::of(&seen, kit.clock.now())
+    {
+        return Ok(hand_out);
+    }
+    let decision = seen.decide(&order.cause, kit.clock.now());
+    if decision != Decision::Fly(purpose) {
+        return kit.grounded(&seen, &decision);
+    }
+    let mut chances = SecondChances::default();
+    loop {
+        let grant = kit.grant(&seen, &app, purpose)?;
+        let line = match line.take() {
+            Some(line) => line,
+            None => kit.connect(&seen, &base).await?,
+        };
+        let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
+        let next = match presentation.present(claim.as_mut(), line).await? {
+            Outcome::Landed(hand_out) => return Ok(hand_out), // publish
+            Outcome::Overtaken => Next::after_another(block_in_place(|| claim.read())?, app, base),
+            Outcome::Refused(failed, judgement) => {
+                let last = Next { seen: seen.clone(), app, base: base.clone() };
+                match chances.take(kit, claim.as_mut(), last, &judgement)? {
+                    Some(next) => next,
+                    None => return give_up(kit, order, claim.as_mut(), &seen, &failed, base),
+                }
+            }
+        };
+        if next.seen.version() != seen.version()
+            && let Some(hand_out) = HandOut::of(&next.seen, kit.clock.now())
+        {
+            return Ok(hand_out);
+        }
+        Next { seen, app, base } = next;
+    }
+}
+
+/// What a presentation starts from.
+struct Next {
+    seen: Connection,
+    app: App,
+    base: Origin,
+}
+
+impl Next {
+    /// Somebody else's tokens stand in the store now: their base is where they are good.
+    fn after_another(seen: Connection, app: App, base: Origin) -> Self {
+        let base = seen.held.as_ref().map_or(base, |held| held.base.clone());
+        Self { seen, app, base }
+    }
+}
+
+/// One presentation's outcome.
+enum Outcome {
+    /// The tokens are durable.
+    Landed(HandOut),
+    /// No tokens came; this is what the connection has become by that.
+    Refused(Box<Connection>, Judgement),
+    /// Somebody else wrote between our look and our intent; nothing was sent.
+    Overtaken,
+}
+
+/// A grant about to be presented.
+struct Presentation<'a> {
+    kit: &'a Kit,
+    order: &'a Order,
+    seen: &'a Connection,
+    app: &'a App,
+    grant: Grant,
+    purpose: Purpose,
+    base: &'a Origin,
+}
+
+impl Presentation<'_> {
+    async fn present(self, claim: &mut dyn Claim, line: Box<dyn Line>) -> Result<Outcome, Error> {
+        let Self { kit, seen, .. } = self;
+        let started = kit.clock.since_boot();
+        let sent_at = kit.clock.now();
+        let intended = self.intended(sent_at);
+        if let Err(error) = kit.rescue.prepare() {
+            tracing::warn!(%error, "no rescue file could be written if the store failed");
+        }
+        match block_in_place(|| claim.intend(&seen.version(), &intended)) {
+            Ok(()) => {} // intent
+            Err(WriteError::Moved(_)) => return Ok(Outcome::Overtaken),
+            Err(WriteError::Store(error)) => return Err(error.into()),
+        }
+        // The deadline is kept on a clock that runs on while the machine sleeps (law 2).
+        let left = kit.answer_within.saturating_sub(kit.clock.since_boot().saturating_sub(started));
+        if left.is_zero() {
+            return Ok(self.refused(&intended, &Failure::Unreachable(Unreachable::TimedOut), sent_at));
+        }
+        let form = self.grant.form(&self.app.client);
+        let correlation_id = intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
+        let question = Question { path: seen.profile.token_path, form, correlation_id };
+        let reply = line.ask(question, left).await; // send
+        let received_at = kit.clock.now();
+        match reply {
+            Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
+            Err(no_answer) => Ok(self.refused(&intended, &Failure::NoAnswer(no_answer), received_at)),
+        }
+    }
+
+    fn intended(&self, now: UnixTime) -> Connection {
+        let presented = match &self.grant {
+            Grant::Refresh { refresh_token } => refresh_token.fingerprint(),
+            Grant::Company { request_token, .. } => request_token.fingerprint(),
+            _ => self.app.client.secret.fingerprint(),
+        };
+        let mut before = self.seen.clone();
+        if self.purpose == Purpose::Obtain {
+            before.principal = before.principal.or_else(|| self.app.company.clone());
+        }
+        before.intend(Plan {
+            purpose: self.purpose,
+            base: self.base.clone(),
+            presented,
+            new_grant_id: random::id(),
+            patience: self.kit.answer_within,
+            now,
+            kernel: self.kit.kernel.clone(),
+            process: std::process::id(),
+            forced: matches!(self.order.cause, Cause::Rejected(_)),
+            correlation_id: random::id(),
+        })
+    }
+
+    async fn answered(
+        &self,
+        claim: &mut dyn Claim,
+        intended: &Connection,
+        reply: &Reply,
+        sent_at: UnixTime,
+        received_at: UnixTime,
+    ) -> Result<Outcome, Error> {
+        let date = reply.date.as_deref().and_then(UnixTime::from_http_date);
+        let answered = Answered { base: self.base.clone(), sent_at, received_at, date };
+        let failure = match token_endpoint::read(reply, received_at) {
+            Ok(response) => return self.landed(claim, intended, &response, &answered).await,
+            Err(Failure::Refused(mut refusal)) => {
+                let blot = |text: String| self.grant.redact(&self.app.client, &text);
+                refusal.description = refusal.description.map(blot);
+                refusal.error = refusal.error.map(blot);
+                Failure::Refused(refusal)
+            }
+            Err(failure) => {
+                self.keep_unparsed(reply, received_at);
+                failure
+            }
+        };
+        Ok(self.refused(&intended.heard(&answered), &failure, received_at))
+    }
+
+    /// Law 5: the tokens may be in a 200 that nobody here understands.
+    fn keep_unparsed(&self, reply: &Reply, at: UnixTime) {
+        if !(200..300).contains(&reply.status) || reply.body.is_empty() {
+            return;
+        }
+        match block_in_place(|| self.kit.rescue.keep_unparsed(&self.order.name, &reply.body, at)) {
+            Ok(path) => tracing::warn!(path = %path.display(), "an answer that could not be read is kept, sealed"),
+            Err(error) => tracing::warn!(%error, "an answer that could not be read could not be kept either"),
+        }
+    }
+
+    async fn landed(
+        &self,
+        claim: &mut dyn Claim,
+        intended: &Connection,
+        response: &TokenResponse,
+        answered: &Answered,
+    ) -> Result<Outcome, Error> {
+        let from = self.seen.version();
+        let next = match intended.accept(response, answered) {
+            Ok(next) => next,
+            Err(stranger) => {
+                rescue::make_durable(self.kit, claim, &from, &stranger).await;
+                let own = stranger.principal.as_ref().map(ToString::to_string).unwrap_or_default();
+                let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
+                return Err(Error::OtherPrincipal { own, named });
+            }
+        };
+        let mut warnings = Vec::new();
+        if let Some(elsewhere) = response.geolocation.as_ref().filter(|base| !next.permits(base)) {
+            warnings.push(Warning::ForeignGeolocation(elsewhere.clone()));
+        }
+        let published = match rescue::make_durable(self.kit, claim, &from, &next).await {
+            rescue::Kept::InStore => next,
+            rescue::Kept::InRescueFile(path) => {
+                warnings.push(Warning::Unsaved(path));
+                next
+            }
+            // Law 8: a late answer never overwrites and is never dropped.
+            rescue::Kept::Overtaken(current) => {
+                let aside = current.set_aside(response, answered, Aside::Late);
+                rescue::make_durable(self.kit, claim, &current.version(), &aside).await;
+                *current
+            }
+        };
+        let now = self.kit.clock.now();
+        let hand_out = HandOut::of(&published, now);
+        let hand_out = hand_out.ok_or_else(|| Error::Internal("the new access token has ended already".to_owned()))?;
+        Ok(Outcome::Landed(warnings.into_iter().fold(hand_out, HandOut::with)))
+    }
+
+    fn refused(&self, intended: &Connection, failure: &Failure, now: UnixTime) -> Outcome {
+        let judgement = judge(failure, self.purpose, self.seen.profile);
+        let failed = intended.fail(failure, &judgement, now, random::jitter());
+        Outcome::Refused(Box::new(failed), judgement)
+    }
+}
+
+/// What may be tried once more within one flight, each at most once.
+#[derive(Default)]
+struct SecondChances {
+    relocated: bool,
+    client_reread: bool,
+    adopted: bool,
+}
+
+impl SecondChances {
+    /// What to start the next presentation from; `None` when there is none.
+    fn take(
+        &mut self,
+        kit: &Kit,
+        claim: &mut dyn Claim,
+        last: Next,
+        judgement: &Judgement,
+    ) -> Result<Option<Next>, Error> {
+        let kept = block_in_place(|| claim.read())?;
+        match (judgement.verdict, &judgement.base) {
+            (Verdict::Relocate, Some(base)) if !self.relocated && last.seen.permits(base) => {
+                self.relocated = true;
+                Ok(Some(Next { seen: kept, base: base.clone(), ..last }))
+            }
+            // Law 6: on invalid_client the app is read again; a newer secret gets one more try.
+            (Verdict::FixClient, _) if !self.client_reread => {
+                self.client_reread = true;
+                let app = block_in_place(|| kit.store.app(&last.seen.name))?;
+                Ok((app.client != last.app.client).then_some(Next { seen: kept, app, ..last }))
+            }
+            // Law 6: adopt before despair: a sibling's newer tokens, then a late answer.
+            (Verdict::GrantGone, _) if !self.adopted => {
+                self.adopted = true;
+                if kept.version() != last.seen.version() {
+                    return Ok(Some(Next::after_another(kept, last.app, last.base)));
+                }
+                let Some(adopted) = kept.adopt() else { return Ok(None) };
+                if let Err(error) = block_in_place(|| claim.commit(&kept.version(), &adopted)) {
+                    tracing::warn!(%error, "a late answer could not be adopted");
+                    return Ok(None);
+                }
+                Ok(Some(Next::after_another(adopted, last.app, last.base)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The failure is written down and told. If even that cannot be written, the open intent says enough.
+fn give_up(
+    kit: &Kit,
+    order: &Order,
+    claim: &mut dyn Claim,
+    seen: &Connection,
+    failed: &Connection,
+    base: Origin,
+) -> Result<HandOut, Error> {
+    if let Err(error) = block_in_place(|| claim.commit(&seen.version(), failed)) {
+        tracing::warn!(%error, "the failure could not be written down");
+    }
+    let retry_at = match failed.condition {
+        Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. } => Some(until),
+        _ => None,
+    };
+    let fault = failed.last_fault.clone().map(Box::new);
+    let fault = fault.ok_or_else(|| Error::Internal("a failure without a word".to_owned()))?;
+    let error = Error::Failed { base, fault, retry_at };
+    // Law 9: a failed refresh takes no token away that still lives.
+    match HandOut::of(failed, kit.clock.now()).filter(|_| matches!(order.cause, Cause::Wanted { .. })) {
+        Some(hand_out) => Ok(hand_out.with(Warning::ShortLived(error.to_string()))),
+        None => Err(error),
+    }
+}
