@@ -34,7 +34,7 @@ impl Flights {
             let _off_the_list = OffTheList { flights, name: order.name.clone() };
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
-                tracing::warn!(connection = %order.name, %error, "flight failed");
+                tracing::debug!(connection = %order.name, %error, "flight failed");
             }
             let _ = report.send(Some(result));
         });

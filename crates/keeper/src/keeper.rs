@@ -14,6 +14,7 @@ use perennial_core::connection::{Cause, Decision};
 use perennial_core::profile::concur;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -71,7 +72,8 @@ impl Keeper {
     ) -> Self {
         let rescue = Rescue::new(options.places, store.address());
         let (base, answer_within) = (options.base, options.answer_within);
-        let kit = Kit { store, endpoint, clock, rescue, base, answer_within, kernel: unix::kernel_id() };
+        let (kernel, in_the_air) = (unix::kernel_id(), AtomicUsize::new(0));
+        let kit = Kit { store, endpoint, clock, rescue, base, answer_within, kernel, in_the_air };
         Self { kit: Arc::new(kit), flights: Arc::default(), runtime: OnceLock::new() }
     }
 
@@ -206,10 +208,11 @@ impl Keeper {
         self.flights.landed().await;
     }
 
-    /// True while a flight is under way.
+    /// True while a request is under way whose answer has not been made durable: who ends the process now leaves an
+    /// open intent behind.
     #[must_use]
-    pub fn is_flying(&self) -> bool {
-        self.flights.any()
+    pub fn is_presenting(&self) -> bool {
+        self.kit.in_the_air.load(Ordering::SeqCst) > 0
     }
 
     async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {

@@ -11,6 +11,7 @@ use perennial_core::profile::{Purpose, concur};
 use perennial_core::{Connection, Grant, Origin};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
@@ -26,6 +27,17 @@ pub(crate) struct Kit {
     pub(crate) base: Option<Origin>,
     pub(crate) answer_within: Duration,
     pub(crate) kernel: String,
+    /// How many presentations are between their intent and their commit.
+    pub(crate) in_the_air: AtomicUsize,
+}
+
+/// Counts one presentation for as long as it lives.
+pub(crate) struct InTheAir<'a>(&'a AtomicUsize);
+
+impl Drop for InTheAir<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a flight is for.
@@ -42,6 +54,12 @@ impl fmt::Debug for Kit {
 }
 
 impl Kit {
+    /// From here on, whoever ends the process leaves an open intent behind.
+    pub(crate) fn take_off(&self) -> InTheAir<'_> {
+        self.in_the_air.fetch_add(1, Ordering::SeqCst);
+        InTheAir(&self.in_the_air)
+    }
+
     /// What comes of an order for which no flight is needed, or none is possible.
     pub(crate) fn grounded(&self, seen: &Connection, decision: &Decision) -> Result<HandOut, Error> {
         let none = || Error::Internal("no access token lives".to_owned());

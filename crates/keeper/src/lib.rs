@@ -43,4 +43,5 @@ pub use error::Error;
 pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options};
 pub use perennial_core as core;
+pub use random::id as request_id;
 pub use store::SapSample;

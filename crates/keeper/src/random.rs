@@ -2,8 +2,9 @@
 
 use perennial_core::schedule::Jitter;
 
-/// A random identifier in the shape of a UUID (RFC 9562, version 4).
-pub(crate) fn id() -> String {
+/// A random identifier in the shape of a UUID (RFC 9562, version 4): for a grant, a request's correlation id, a file.
+#[must_use]
+pub fn id() -> String {
     let mut bytes: [u8; 16] = draw();
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;

@@ -38,6 +38,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if decision != Decision::Fly(purpose) {
         return kit.grounded(&seen, &decision);
     }
+    let _in_the_air = kit.take_off();
     let mut chances = SecondChances::default();
     loop {
         let grant = kit.grant(&seen, &app, purpose)?;

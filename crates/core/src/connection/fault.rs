@@ -1,8 +1,9 @@
 //! A failure, in words that may be shown: what `status` prints of it and a store keeps.
 
+use super::{Answered, Connection};
 use crate::profile::{Profile, Purpose};
 use crate::time::UnixTime;
-use crate::token_endpoint::{Failure, NoAnswer, Refusal, Unreachable};
+use crate::token_endpoint::{Failure, NoAnswer, Refusal, TokenResponse, Unreachable};
 use crate::verdict::{Judgement, Verdict};
 
 /// What went wrong last. No secret is in it.
@@ -42,6 +43,22 @@ impl Fault {
         };
         let message = words(failure, profile);
         Self { at, purpose, verdict: judgement.verdict, status, code, description, correlation_id, message }
+    }
+
+    /// The answer was good, and for somebody else (law 13).
+    #[must_use]
+    pub fn stranger(response: &TokenResponse, answered: &Answered, own: &Connection) -> Self {
+        let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
+        Self {
+            at: own.skew.server_time(answered.received_at),
+            purpose: own.intent.as_ref().map_or(Purpose::Refresh, |intent| intent.purpose),
+            verdict: Verdict::AskSupport,
+            status: Some(200),
+            code: None,
+            description: None,
+            correlation_id: own.intent.as_ref().map(|intent| intent.correlation_id.clone()),
+            message: format!("the answer names another principal ({named}); it is kept aside"),
+        }
     }
 }
 

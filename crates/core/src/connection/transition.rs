@@ -54,15 +54,15 @@ pub struct Answered {
 
 impl Connection {
     /// The note that goes to the store before anything goes to the server (law 4). A use of a request token is
-    /// counted here, and an origin that a person named when obtaining becomes a permitted one.
+    /// counted here, and an origin that a person named (the shell has made sure of that) becomes a permitted one.
     #[must_use]
     pub fn intend(&self, plan: Plan) -> Self {
         let mut next = self.clone();
         let written_at = self.skew.server_time(plan.now);
+        if !next.permits(&plan.base) {
+            next.permitted.push(plan.base.clone());
+        }
         if plan.purpose == Purpose::Obtain {
-            if !next.permits(&plan.base) {
-                next.permitted.push(plan.base.clone());
-            }
             next.count_request_token(&plan.presented, written_at);
         }
         if plan.forced {
@@ -112,6 +112,10 @@ impl Connection {
         let mut next = self.heard(answered);
         let stranger = response.principal().zip(self.principal.as_ref()).is_some_and(|(named, own)| !named.is(own));
         if stranger {
+            next.last_fault = Some(Fault::stranger(response, answered, &next));
+            // An obtaining request that went wrong says nothing about the grant that is held.
+            let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
+            next.condition = if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
             next.intent = None;
             return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
         }

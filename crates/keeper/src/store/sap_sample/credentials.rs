@@ -89,6 +89,12 @@ impl Credentials {
         Ok(Self { client, company, request_token })
     }
 
+    /// The company that a grant is to be obtained for.
+    #[must_use]
+    pub fn company(&self) -> &Principal {
+        &self.company
+    }
+
     /// Writes the template that SAP's sample writes, one field a line, if there is no file.
     ///
     /// # Errors

@@ -1,0 +1,270 @@
+//! The life of a connection, told by its laws. Everything here is pure: time and jitter are arguments.
+
+use perennial_core::connection::{Answered, Aside, Blocked, Cause, Condition, Decision, Plan};
+use perennial_core::grant::Principal;
+use perennial_core::profile::{Purpose, concur::CONCUR};
+use perennial_core::schedule::{DEFAULT_MIN_TTL, Jitter};
+use perennial_core::token_endpoint::{Failure, NoAnswer, Refusal};
+use perennial_core::verdict::judge;
+use perennial_core::{Connection, Expiry, Fingerprint, Origin, State, TokenResponse, UnixTime};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const WANTED: Cause = Cause::Wanted { min_ttl: DEFAULT_MIN_TTL };
+const DAY: i64 = 24 * 3600;
+
+fn base() -> Origin {
+    Origin::parse("https://us2.api.concursolutions.com").unwrap()
+}
+
+fn plan(purpose: Purpose, now: UnixTime) -> Plan {
+    Plan {
+        purpose,
+        base: base(),
+        presented: Fingerprint::of("presented"),
+        new_grant_id: format!("grant-{}", now.0),
+        patience: Duration::from_secs(60),
+        now,
+        kernel: "kernel".into(),
+        process: 7,
+        forced: false,
+        correlation_id: "correlation".into(),
+    }
+}
+
+fn answered(now: UnixTime) -> Answered {
+    Answered { base: base(), sent_at: now, received_at: now.plus(1), date: None }
+}
+
+fn answer(members: &Value) -> TokenResponse {
+    TokenResponse::from_members(members.as_object().unwrap()).unwrap()
+}
+
+fn tokens(access: &str, refresh: &str) -> TokenResponse {
+    answer(&json!({"access_token": access, "refresh_token": refresh, "expires_in": 3600,
+        "refresh_expires_in": NOW.0 + 183 * DAY}))
+}
+
+fn new() -> Connection {
+    Connection::new("id", "default", &CONCUR)
+}
+
+fn held() -> Connection {
+    new().intend(plan(Purpose::Obtain, NOW)).accept(&tokens("a1", "r1"), &answered(NOW)).unwrap()
+}
+
+fn refreshed(connection: &Connection, response: &TokenResponse, now: UnixTime) -> Connection {
+    connection.intend(plan(Purpose::Refresh, now)).accept(response, &answered(now)).unwrap()
+}
+
+fn failed(connection: &Connection, purpose: Purpose, failure: &Failure, now: UnixTime) -> Connection {
+    let judgement = judge(failure, purpose, &CONCUR);
+    connection.intend(plan(purpose, now)).fail(failure, &judgement, now, Jitter::LEAST)
+}
+
+fn refusal(code: u32) -> Failure {
+    Failure::Refused(Refusal { status: 400, code: Some(code), ..Refusal::default() })
+}
+
+fn refresh_token(connection: &Connection) -> &str {
+    connection.held.as_ref().unwrap().refresh.as_ref().unwrap().expose()
+}
+
+#[test]
+fn the_first_answer_makes_a_connection_held() {
+    assert_eq!(new().state(NOW), State::AwaitingGrant);
+    assert_eq!(new().intend(plan(Purpose::Obtain, NOW)).state(NOW), State::Refreshing);
+    let connection = held();
+    assert_eq!(connection.state(NOW), State::Held);
+    assert_eq!(connection.version().generation, 1);
+    assert_eq!(connection.decide(&WANTED, NOW), Decision::HandOut);
+}
+
+#[test]
+fn law_4_each_use_of_a_request_token_is_counted_before_it_is_sent() {
+    let once = new().intend(plan(Purpose::Obtain, NOW));
+    let twice = once.intend(plan(Purpose::Obtain, NOW.plus(5)));
+    assert_eq!(twice.request_token.as_ref().unwrap().uses, 2);
+    assert_eq!(twice.request_token.as_ref().unwrap().first_used_at, NOW);
+    let other = Plan { presented: Fingerprint::of("another"), ..plan(Purpose::Obtain, NOW) };
+    assert_eq!(twice.intend(other).request_token.unwrap().uses, 1);
+}
+
+#[test]
+fn law_5_no_failure_deletes_a_refresh_token() {
+    let codes = perennial_core::profile::concur::CODES.iter().map(|row| refusal(row.code));
+    let others = [Failure::NoAnswer(NoAnswer::TimedOut), refusal(9_999)];
+    for failure in codes.chain(others) {
+        for purpose in [Purpose::Refresh, Purpose::Obtain] {
+            let connection = failed(&held(), purpose, &failure, NOW);
+            assert_eq!(refresh_token(&connection), "r1", "{failure:?}");
+            assert!(connection.last_fault.is_some());
+        }
+    }
+}
+
+#[test]
+fn law_5_the_previous_generation_stays_until_the_next_has_succeeded() {
+    let second = refreshed(&held(), &tokens("a2", "r2"), NOW);
+    assert_eq!(second.previous.len(), 1);
+    assert_eq!(second.previous[0].refresh.expose(), "r1");
+    let third = refreshed(&second, &tokens("a3", "r2"), NOW);
+    assert_eq!(third.previous, [], "r2 has proved itself");
+}
+
+#[test]
+fn law_5_a_replaced_grant_stays_until_the_new_one_has_refreshed() {
+    let later = NOW.plus(10);
+    let again = held().intend(plan(Purpose::Obtain, later)).accept(&tokens("b1", "s1"), &answered(later)).unwrap();
+    assert_ne!(again.version().grant_id, held().version().grant_id);
+    assert_eq!(again.version().generation, 2);
+    assert_eq!(again.previous[0].refresh.expose(), "r1");
+    assert_eq!(refreshed(&again, &tokens("b2", "s1"), later).previous, []);
+}
+
+#[test]
+fn an_answer_without_a_refresh_token_keeps_the_old_one() {
+    let connection = refreshed(&held(), &answer(&json!({"access_token": "a2"})), NOW);
+    assert_eq!(refresh_token(&connection), "r1");
+    let held = connection.held.unwrap();
+    assert!(matches!(held.refresh_expiry, Some(Expiry::Assumed(at)) if at > NOW.plus(180 * DAY)));
+    assert!(matches!(held.access.unwrap().expiry, Expiry::Assumed(_)));
+}
+
+#[test]
+fn law_6_the_newest_late_answer_is_adopted_and_the_refused_token_stays() {
+    let late = held().set_aside(&tokens("a9", "r9"), &answered(NOW), Aside::Late);
+    assert_eq!(late.decide(&WANTED, NOW), Decision::HandOut, "a candidate changes nothing by itself");
+    let adopted = late.adopt().unwrap();
+    assert_eq!(refresh_token(&adopted), "r9");
+    assert_eq!(adopted.candidates, []);
+    assert!(adopted.previous.iter().any(|previous| previous.refresh.expose() == "r1"));
+    assert!(held().adopt().is_none());
+}
+
+#[test]
+fn law_7_an_open_intent_is_an_unknown() {
+    let connection = held().intend(plan(Purpose::Refresh, NOW));
+    assert_eq!(connection.state(NOW.plus(30)), State::Refreshing);
+    assert_eq!(connection.state(NOW.plus(61)), State::Uncertain);
+    let unanswered = failed(&held(), Purpose::Refresh, &Failure::NoAnswer(NoAnswer::TimedOut), NOW);
+    assert_eq!(unanswered.state(NOW), State::Uncertain);
+    assert!(unanswered.intent.is_some(), "the intent stays open");
+    let refused = failed(&held(), Purpose::Refresh, &refusal(134), NOW);
+    assert!(refused.intent.is_none(), "a refusal is an answer");
+}
+
+#[test]
+fn law_9_a_living_token_is_served_while_refreshing_fails() {
+    let connection = failed(&held(), Purpose::Refresh, &refusal(61), NOW);
+    assert_eq!(connection.state(NOW), State::Suspended);
+    assert_eq!(connection.decide(&WANTED, NOW), Decision::HandOut);
+    let hour = Cause::Wanted { min_ttl: Duration::from_secs(7200) };
+    assert_eq!(
+        connection.decide(&hour, NOW),
+        Decision::HandOutAnyway(Blocked::PersonNeeded(State::Suspended))
+    );
+    assert_eq!(connection.decide(&WANTED, NOW.plus(3600)), Decision::Stop(Blocked::PersonNeeded(State::Suspended)));
+}
+
+#[test]
+fn law_11_expiries_are_the_servers_and_count_from_before_sending() {
+    let ahead = Answered { date: Some(NOW.plus(200 + 8)), received_at: NOW.plus(8), ..answered(NOW) };
+    let connection = new().intend(plan(Purpose::Obtain, NOW)).accept(&tokens("a", "r"), &ahead).unwrap();
+    assert_eq!(connection.skew.seconds, 200);
+    let access = connection.held.as_ref().unwrap().access.as_ref().unwrap();
+    assert_eq!(access.expiry.at(), NOW.plus(200 + 3600), "from before the request, by the server's clock");
+    assert_eq!(connection.living_access(NOW).unwrap().1, 3600);
+}
+
+#[test]
+fn law_12_a_rejection_forces_one_refresh_in_five_minutes() {
+    let rejected = Cause::Rejected(Fingerprint::of("a1"));
+    assert_eq!(held().decide(&rejected, NOW), Decision::Fly(Purpose::Refresh));
+    let forced = Plan { forced: true, ..plan(Purpose::Refresh, NOW) };
+    let connection = held().intend(forced).accept(&tokens("a2", "r1"), &answered(NOW)).unwrap();
+    assert_eq!(connection.decide(&rejected, NOW), Decision::HandOut, "another token is in force by now");
+    let again = Cause::Rejected(Fingerprint::of("a2"));
+    assert!(matches!(connection.decide(&again, NOW.plus(299)), Decision::Stop(Blocked::RejectedAgain { .. })));
+    assert_eq!(connection.decide(&again, NOW.plus(300)), Decision::Fly(Purpose::Refresh));
+}
+
+#[test]
+fn law_12_passing_failures_back_off_and_a_person_may_insist() {
+    let connection = failed(&held(), Purpose::Refresh, &refusal(134), NOW);
+    let late = NOW.plus(4000);
+    assert_eq!(connection.state(NOW), State::BackingOff);
+    let until = NOW.plus(300);
+    assert_eq!(connection.condition, Condition::BackingOff { until, failures: 1 });
+    let ended = Connection { held: connection.held.clone().map(|held| perennial_core::connection::Held { access: None, ..held }), ..connection.clone() };
+    assert_eq!(ended.decide(&WANTED, NOW), Decision::Stop(Blocked::Until(until)));
+    assert_eq!(ended.decide(&Cause::Asked, NOW), Decision::Fly(Purpose::Refresh));
+    assert_eq!(ended.decide(&WANTED, late), Decision::Fly(Purpose::Refresh));
+}
+
+#[test]
+fn law_12_terminal_verdicts_are_not_retried_but_by_a_person() {
+    for (code, state) in [(61, State::Suspended), (54, State::Suspended), (108, State::NeedsReauthorization)] {
+        let connection = failed(&held(), Purpose::Refresh, &refusal(code), NOW);
+        assert_eq!(connection.state(NOW), state);
+        let long_after = NOW.plus(30 * DAY);
+        assert_eq!(connection.decide(&WANTED, long_after), Decision::Stop(Blocked::PersonNeeded(state)));
+        assert_eq!(connection.decide(&Cause::Due, long_after), Decision::Stop(Blocked::PersonNeeded(state)));
+        assert_eq!(connection.decide(&Cause::Asked, NOW), Decision::Fly(Purpose::Refresh));
+    }
+}
+
+#[test]
+fn an_undocumented_code_is_tried_three_times_and_then_suspended() {
+    let mut connection = held();
+    for _ in 0..3 {
+        connection = failed(&connection, Purpose::Refresh, &refusal(9_999), NOW);
+        assert_eq!(connection.state(NOW), State::BackingOff);
+    }
+    assert_eq!(failed(&connection, Purpose::Refresh, &refusal(9_999), NOW).state(NOW), State::Suspended);
+}
+
+#[test]
+fn a_bad_request_token_says_nothing_about_the_grant_that_is_held() {
+    let connection = failed(&held(), Purpose::Obtain, &refusal(5), NOW);
+    assert_eq!(connection.state(NOW), State::Held);
+    let none = failed(&new(), Purpose::Obtain, &refusal(5), NOW);
+    assert_eq!(none.state(NOW), State::AwaitingGrant);
+}
+
+#[test]
+fn law_13_an_answer_for_somebody_else_is_kept_aside() {
+    let named = |sub: &str| {
+        use base64::Engine;
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({"sub": sub}).to_string());
+        answer(&json!({"access_token": "x", "refresh_token": "y", "id_token": format!("e30.{claims}.s")}))
+    };
+    let own = Connection { principal: Some(Principal::new("Company-A")), ..held() };
+    assert!(own.intend(plan(Purpose::Refresh, NOW)).accept(&named("company-a"), &answered(NOW)).is_ok());
+    let aside = own.intend(plan(Purpose::Refresh, NOW)).accept(&named("company-b"), &answered(NOW)).unwrap_err();
+    assert_eq!(refresh_token(&aside), "r1");
+    assert_eq!(aside.candidates[0].reason, Aside::OtherPrincipal);
+    assert_eq!(aside.state(NOW), State::Suspended);
+    assert!(aside.adopt().is_none(), "it is never handed out");
+}
+
+#[test]
+fn renewal_is_due_after_seven_days_and_harms_nothing() {
+    let connection = held();
+    assert_eq!(connection.decide(&Cause::Due, NOW.plus(6 * DAY)), Decision::NotDue);
+    assert_eq!(connection.decide(&Cause::Due, NOW.plus(7 * DAY)), Decision::Fly(Purpose::Refresh));
+    let long_lived = answer(&json!({"access_token": "a", "refresh_token": "r", "expires_in": 30 * DAY}));
+    let connection = new().intend(plan(Purpose::Obtain, NOW)).accept(&long_lived, &answered(NOW)).unwrap();
+    assert_eq!(connection.decide(&WANTED, NOW.plus(8 * DAY)), Decision::HandOutAndRenew);
+}
+
+#[test]
+fn law_10_a_foreign_geolocation_is_not_followed() {
+    let to = |base: &str| {
+        let response = answer(&json!({"access_token": "a", "refresh_token": "r", "geolocation": base}));
+        refreshed(&held(), &response, NOW).held.unwrap().base.to_string()
+    };
+    assert_eq!(to("https://eu2.api.concursolutions.com/oauth2"), "https://eu2.api.concursolutions.com");
+    assert_eq!(to("https://evil.example"), base().to_string(), "what is stored is the base that answered");
+}
