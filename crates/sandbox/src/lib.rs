@@ -1,1 +1,41 @@
-//! placeholder
+//! An emulation of SAP Concur's OAuth 2.0 service on loopback, with faults on demand.
+//!
+//! Start one with [`Sandbox::start`]; it listens when that returns and stops when it is dropped. Nothing here is
+//! shared with Perennial's own reading and writing of tokens: what both get wrong in the same way would not be found.
+//!
+//! ```text
+//! sandbox      the public door: start, stop, inject, expire, credentials
+//! config       what can be chosen, and the two policies rotate and regrant
+//! server       accept, TLS, one task a connection; resets and cuts end here
+//! token        POST /oauth2/v0/token: the request's form, and the answer
+//! ledger       what has been issued and what is still good; takes `now` as an argument
+//! errors       Concur's error codes, and the HTTP status chosen for each
+//! faults       the queue of faults: read, checked, drawn
+//! distort      what a fault does to an answer
+//! api          users, revocation, echo: whatever wants a bearer
+//! control      /sandbox/…: stats, faults, expire, request-token
+//! ```
+//! What SAP documents and what is chosen here is told apart in `docs/sandbox.md`.
+
+mod answer;
+mod api;
+mod body;
+mod certificate;
+mod config;
+mod control;
+mod credentials;
+mod distort;
+mod errors;
+mod faults;
+mod ids;
+mod jwt;
+mod ledger;
+mod sandbox;
+mod server;
+mod stats;
+mod token;
+mod world;
+
+pub use config::{Config, Expire, Regrant, Rotate, UnknownChoice};
+pub use sandbox::{Ready, Sandbox, StartError};
+pub use stats::Stats;

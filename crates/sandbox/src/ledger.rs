@@ -1,0 +1,253 @@
+//! What has been issued and what is still good. Pure: the time comes as an argument, identifiers from the seed.
+
+use crate::config::{Config, Expire, Regrant, Rotate};
+use crate::errors::Refusal;
+use crate::ids::{Ids, Seed, sha256};
+use std::collections::HashMap;
+
+/// What every grant carries; a request may ask for part of it, never for more.
+pub(crate) const SCOPE: &str = "openid company.read company.write user.read identity.user.core.read";
+
+pub(crate) struct Ledger {
+    config: Config,
+    seed: Seed,
+    ids: Ids,
+    request_tokens: HashMap<String, RequestToken>,
+    grants: Vec<Grant>,
+    /// Every refresh token ever issued, and the number of its grant: a spent one has to be recognized.
+    refresh_tokens: HashMap<String, usize>,
+    /// By digest, since a token is some kilobyte long.
+    access_tokens: HashMap<[u8; 32], AccessToken>,
+}
+
+struct RequestToken {
+    expires: u64,
+    uses_left: u32,
+    for_other_app: bool,
+}
+
+struct Grant {
+    revoked: bool,
+    expires: u64,
+    refreshes: u64,
+    current: String,
+    /// Good until `current` has been used ([`Rotate::Sometimes`]).
+    previous: Option<String>,
+}
+
+struct AccessToken {
+    expires: u64,
+    principal: Principal,
+}
+
+/// Whom an access token speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Principal {
+    Company,
+    App,
+}
+
+/// A grant that was given.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) principal: Principal,
+    pub(crate) scope: String,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) refresh_expires: u64,
+    pub(crate) rotated: bool,
+}
+
+/// A refusal, and whether a superseded refresh token was the reason.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) reuse: bool,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Refused { refusal, reuse: false }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(config: Config, seed: &Seed) -> Ledger {
+        Ledger {
+            config,
+            ids: seed.stream("tokens"),
+            seed: seed.clone(),
+            request_tokens: HashMap::new(),
+            grants: Vec::new(),
+            refresh_tokens: HashMap::new(),
+            access_tokens: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn mint_request_token(&mut self, now: u64, for_other_app: bool) -> String {
+        let token = self.ids.next();
+        let issued = RequestToken {
+            expires: now.saturating_add(self.config.request_token_lifetime.as_secs()),
+            uses_left: self.config.request_token_uses,
+            for_other_app,
+        };
+        self.request_tokens.insert(token.clone(), issued);
+        token
+    }
+
+    /// The company grant: a request token for a refresh token. Only a grant that is given uses up the token.
+    pub(crate) fn company(
+        &mut self,
+        right_company: bool,
+        request_token: &str,
+        scope: Option<&str>,
+        now: u64,
+    ) -> Result<Granted, Refused> {
+        let scope = narrowed(scope)?;
+        let presented = self.request_tokens.get_mut(request_token).ok_or(Refusal::new(5))?;
+        if presented.for_other_app {
+            return Err(Refusal::new(136).into());
+        }
+        if presented.expires <= now {
+            return Err(Refusal::because(5, "the request token has expired").into());
+        }
+        if presented.uses_left == 0 {
+            return Err(Refusal::because(5, "the request token has been used up").into());
+        }
+        if !right_company {
+            return Err(Refusal::new(19).into());
+        }
+        presented.uses_left -= 1;
+        if self.config.regrant == Regrant::Invalidate {
+            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
+        }
+        Ok(self.grant(scope, now))
+    }
+
+    /// The refresh grant.
+    pub(crate) fn refresh(
+        &mut self,
+        presented: &str,
+        scope: Option<&str>,
+        now: u64,
+    ) -> Result<Granted, Refused> {
+        let number = *self.refresh_tokens.get(presented).ok_or(Refusal::new(108))?;
+        let grant = &mut self.grants[number];
+        if grant.current != presented && grant.previous.as_deref() != Some(presented) {
+            if self.config.rotate == Rotate::Always {
+                grant.revoked = true;
+            }
+            return Err(Refused { refusal: Refusal::new(108), reuse: true });
+        }
+        if grant.revoked || grant.expires <= now {
+            return Err(Refusal::new(108).into());
+        }
+        let scope = narrowed(scope)?;
+        grant.expires = now.saturating_add(self.config.refresh_lifetime.as_secs());
+        let rotated = self.rotate(number, presented);
+        let grant = &self.grants[number];
+        Ok(Granted {
+            principal: Principal::Company,
+            scope,
+            refresh_token: Some(grant.current.clone()),
+            refresh_expires: grant.expires,
+            rotated,
+        })
+    }
+
+    /// The client credentials grant: the app itself, and no refresh token.
+    pub(crate) fn app(&self, scope: Option<&str>) -> Result<Granted, Refused> {
+        Ok(Granted {
+            principal: Principal::App,
+            scope: narrowed(scope)?,
+            refresh_token: None,
+            refresh_expires: 0,
+            rotated: false,
+        })
+    }
+
+    pub(crate) fn remember_access(&mut self, token: &str, principal: Principal, expires: u64, now: u64) {
+        // Looking through all of them at every doubling keeps the cost of forgetting constant for each token.
+        if self.access_tokens.len() >= 1024 && self.access_tokens.len().is_power_of_two() {
+            self.access_tokens.retain(|_, known| known.expires > now);
+        }
+        self.access_tokens.insert(sha256(token.as_bytes()), AccessToken { expires, principal });
+    }
+
+    /// Whom the bearer speaks for, if it is still good.
+    pub(crate) fn bearer(&self, token: &str, now: u64) -> Option<Principal> {
+        let known = self.access_tokens.get(&sha256(token.as_bytes()))?;
+        (known.expires > now).then_some(known.principal)
+    }
+
+    /// Ends every refresh token of the principal; access tokens live on until they expire.
+    pub(crate) fn revoke(&mut self, principal: Principal) {
+        if principal == Principal::Company {
+            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
+        }
+    }
+
+    pub(crate) fn expire(&mut self, what: Expire) {
+        match what {
+            Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),
+            Expire::Refresh => self.grants.iter_mut().for_each(|grant| grant.expires = 0),
+            Expire::RequestToken => self.request_tokens.values_mut().for_each(|token| token.expires = 0),
+        }
+    }
+
+    fn grant(&mut self, scope: String, now: u64) -> Granted {
+        let token = self.ids.next();
+        let expires = now.saturating_add(self.config.refresh_lifetime.as_secs());
+        self.refresh_tokens.insert(token.clone(), self.grants.len());
+        self.grants.push(Grant {
+            revoked: false,
+            expires,
+            refreshes: 0,
+            current: token.clone(),
+            previous: None,
+        });
+        Granted {
+            principal: Principal::Company,
+            scope,
+            refresh_token: Some(token),
+            refresh_expires: expires,
+            rotated: false,
+        }
+    }
+
+    /// Replaces the refresh token if the policy says so. Whoever presents the previous one once more is given the
+    /// successor that is waiting already.
+    fn rotate(&mut self, number: usize, presented: &str) -> bool {
+        let grant = &mut self.grants[number];
+        if grant.current != presented {
+            return false;
+        }
+        grant.previous = None;
+        let refresh = grant.refreshes;
+        grant.refreshes += 1;
+        let rotates = match self.config.rotate {
+            Rotate::Never => false,
+            Rotate::Always => true,
+            Rotate::Sometimes => one_in_three(&self.seed, number, refresh),
+        };
+        if !rotates {
+            return false;
+        }
+        let successor = self.ids.next();
+        self.refresh_tokens.insert(successor.clone(), number);
+        let replaced = std::mem::replace(&mut grant.current, successor);
+        grant.previous = (self.config.rotate == Rotate::Sometimes).then_some(replaced);
+        true
+    }
+}
+
+/// Exactly one refresh of each three in a row; which of them, the seed says.
+fn one_in_three(seed: &Seed, grant: usize, refresh: u64) -> bool {
+    let drawn = seed.bytes(&format!("rotation {grant}"), refresh / 3);
+    u64::from(drawn[0]) % 3 == refresh % 3
+}
+
+fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
+    let Some(asked) = asked else { return Ok(SCOPE.to_owned()) };
+    let known = |word: &str| SCOPE.split(' ').any(|granted| granted == word);
+    if asked.split_ascii_whitespace().all(known) { Ok(asked.to_owned()) } else { Err(Refusal::new(54)) }
+}

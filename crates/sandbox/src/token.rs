@@ -1,0 +1,221 @@
+//! POST /oauth2/v0/token: what the request must look like, which grant it asks for, and the answer.
+
+use crate::answer::Answer;
+use crate::body::Held;
+use crate::distort;
+use crate::errors::Refusal;
+use crate::faults::Place;
+use crate::jwt::{SigningFailed, at_hash};
+use crate::ledger::{Granted, Principal, Refused};
+use crate::server::Line;
+use crate::world::{World, now};
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// No honest token request comes near this.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// The grants that SAP documents; any other word counts as unknown.
+const GRANTS: [&str; 5] = ["password", "refresh_token", "client_credentials", "authorization_code", "otp"];
+
+pub(crate) async fn token(
+    State(world): State<Arc<World>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MOST_BYTES).await else {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Answer::failure(status, "too_large", "a token request is at most 64 KiB long")
+            .into_response();
+    };
+    let form = Form::read(&body);
+    let grant = form.grant();
+    let in_flight = world.counters.enter(grant);
+    let fault = world.faults().draw(Place::Token, grant);
+    let normal = || process(&world, &parts, &form);
+    let response = distort::answer(fault, &world, &line, normal).await;
+    response.map(|body| Held::body(body, in_flight))
+}
+
+/// The whole of the endpoint's own behaviour; faults come on top.
+fn process(world: &World, parts: &Parts, form: &Form) -> Answer {
+    let outcome = check_format(parts, form)
+        .and_then(|()| authenticate(world, form))
+        .map_err(Refused::from)
+        .and_then(|()| decide(world, form));
+    match outcome {
+        Ok(granted) => issue(world, &parts.headers, &granted).unwrap_or_else(|_| {
+            Answer::typed(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "the sandbox could not sign")
+        }),
+        Err(refused) => {
+            world.counters.count(|stats| {
+                stats.refused += 1;
+                stats.reuse_detected += u64::from(refused.reuse);
+            });
+            refused.refusal.answer()
+        }
+    }
+}
+
+/// The form as it must arrive: its exact media type, its length told beforehand, nothing in the URL, nothing twice.
+fn check_format(parts: &Parts, form: &Form) -> Result<(), Refusal> {
+    let media_type = parts.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+    if media_type.as_deref() != Some(b"application/x-www-form-urlencoded") {
+        let detail = "the Content-Type must be application/x-www-form-urlencoded, and have no parameter";
+        return Err(Refusal::because(135, detail));
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::because(135, "chunked transfer encoding is not supported"));
+    }
+    if parts.uri.query().is_some() {
+        return Err(Refusal::because(135, "parameters belong into the body, not into the URL"));
+    }
+    if form.has_duplicates() {
+        return Err(Refusal::because(135, "a parameter stands in the form more than once"));
+    }
+    Ok(())
+}
+
+/// The client is authenticated by the form alone; what an Authorization header says is not read.
+fn authenticate(world: &World, form: &Form) -> Result<(), Refusal> {
+    let id = form.get("client_id").ok_or(Refusal::new(62))?;
+    let secret = form.get("client_secret").ok_or(Refusal::new(63))?;
+    if !id.eq_ignore_ascii_case(&world.app_id) {
+        return Err(Refusal::new(61));
+    }
+    if secret != world.client_secret {
+        return Err(Refusal::new(64));
+    }
+    Ok(())
+}
+
+fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
+    match form.get("grant_type").ok_or(Refusal::new(65))? {
+        "password" => password(world, form),
+        "refresh_token" => refresh(world, form),
+        "client_credentials" => world.ledger().app(form.get("scope")),
+        _ => Err(Refusal::new(60).into()),
+    }
+}
+
+fn password(world: &World, form: &Form) -> Result<Granted, Refused> {
+    let username = form.get("username").ok_or(Refusal::new(51))?;
+    let password = form.get("password").ok_or(Refusal::new(52))?;
+    match form.get("credtype").unwrap_or("password") {
+        "authtoken" => {}
+        "password" => return Err(Refusal::because(60, "the app may not sign users in by password").into()),
+        _ => return Err(Refusal::new(120).into()),
+    }
+    let right_company = username.eq_ignore_ascii_case(&world.company_uuid);
+    let granted = world.ledger().company(right_company, password, form.get("scope"), now())?;
+    world.counters.count(|stats| stats.request_token_uses += 1);
+    Ok(granted)
+}
+
+fn refresh(world: &World, form: &Form) -> Result<Granted, Refused> {
+    let presented = form.get("refresh_token").ok_or(Refusal::new(106))?;
+    let granted = world.ledger().refresh(presented, form.get("scope"), now())?;
+    world.counters.count(|stats| {
+        stats.refreshes += 1;
+        stats.rotations += u64::from(granted.rotated);
+    });
+    Ok(granted)
+}
+
+fn issue(world: &World, headers: &HeaderMap, granted: &Granted) -> Result<Answer, SigningFailed> {
+    let now = now();
+    let lifetime = world.access_lifetime.as_secs();
+    let claims = Claims { world, granted, now, expires: now.saturating_add(lifetime) };
+    let access_token = world.signer.sign(&claims.access())?;
+    world.ledger().remember_access(&access_token, granted.principal, claims.expires, now);
+
+    let mut body = json!({
+        "expires_in": lifetime,
+        "scope": granted.scope,
+        "token_type": "Bearer",
+        "access_token": access_token,
+    });
+    if let Some(refresh_token) = &granted.refresh_token {
+        body["refresh_token"] = json!(refresh_token);
+        body["refresh_expires_in"] = json!(granted.refresh_expires);
+        body["id_token"] = json!(world.signer.sign(&claims.identity(&access_token))?);
+    }
+    body["geolocation"] = json!(world.geolocation(headers));
+    let mut answer = Answer::json(StatusCode::OK, &body);
+    answer.headers.insert("cache-control", axum::http::HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+struct Claims<'a> {
+    world: &'a World,
+    granted: &'a Granted,
+    now: u64,
+    expires: u64,
+}
+
+impl Claims<'_> {
+    fn access(&self) -> Value {
+        let mut claims = self.common();
+        claims["jti"] = json!(self.world.token_id());
+        claims["concur.scopes"] = json!(self.granted.scope.split(' ').collect::<Vec<_>>());
+        claims["concur.app"] =
+            json!(format!("{}/app-mgmt/v0/apps/{}", self.world.base_uri, self.world.app_id));
+        claims
+    }
+
+    fn identity(&self, access_token: &str) -> Value {
+        let mut claims = self.common();
+        claims["at_hash"] = json!(at_hash(access_token));
+        claims
+    }
+
+    fn common(&self) -> Value {
+        let (kind, subject) = match self.granted.principal {
+            Principal::Company => ("company", &self.world.company_uuid),
+            Principal::App => ("app", &self.world.app_id),
+        };
+        json!({
+            "aud": self.world.app_id,
+            "sub": subject,
+            "iss": self.world.base_uri,
+            "iat": self.now,
+            "nbf": self.now,
+            "exp": self.expires,
+            "concur.type": kind,
+            "concur.version": 3,
+            "concur.profile": format!("{}/profile/v1/principals/{subject}", self.world.base_uri),
+        })
+    }
+}
+
+/// The parameters of a request, in their order. An empty value counts as a missing one (RFC 6749, section 3.2).
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn read(body: &[u8]) -> Form {
+        Form(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    fn grant(&self) -> &'static str {
+        let Some(named) = self.get("grant_type") else { return "(none)" };
+        GRANTS.into_iter().find(|grant| *grant == named).unwrap_or("(unknown)")
+    }
+
+    fn has_duplicates(&self) -> bool {
+        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+}

@@ -1,0 +1,95 @@
+//! What all connections of one sandbox share.
+
+use crate::config::{Config, Expire};
+use crate::faults::Faults;
+use crate::ids::{Ids, Seed};
+use crate::jwt::Signer;
+use crate::ledger::Ledger;
+use crate::stats::Counters;
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+pub(crate) struct World {
+    pub(crate) base_uri: String,
+    pub(crate) app_id: String,
+    pub(crate) client_secret: String,
+    pub(crate) company_uuid: String,
+    pub(crate) access_lifetime: Duration,
+    pub(crate) signer: &'static Signer,
+    pub(crate) counters: Counters,
+    ledger: Mutex<Ledger>,
+    faults: Mutex<Faults>,
+    token_ids: Mutex<Ids>,
+    correlation_ids: Mutex<Ids>,
+}
+
+/// The first digits of every sandbox's App ID, so that its credentials cannot be taken for real ones.
+pub(crate) const APP_ID_MARK: &str = "5a4db0c5";
+
+impl World {
+    pub(crate) fn new(config: Config, base_uri: String, seed: &Seed, signer: &'static Signer) -> World {
+        let mut identity = seed.stream("identity");
+        World {
+            base_uri,
+            app_id: format!("{APP_ID_MARK}{}", &identity.next()[APP_ID_MARK.len()..]),
+            client_secret: identity.next(),
+            company_uuid: identity.next(),
+            access_lifetime: config.access_lifetime,
+            signer,
+            counters: Counters::default(),
+            ledger: Mutex::new(Ledger::new(config, seed)),
+            faults: Mutex::default(),
+            token_ids: Mutex::new(seed.stream("jti")),
+            correlation_ids: Mutex::new(seed.stream("correlation")),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        locked(&self.faults)
+    }
+
+    pub(crate) fn token_id(&self) -> String {
+        locked(&self.token_ids).next()
+    }
+
+    pub(crate) fn correlation_id(&self) -> String {
+        locked(&self.correlation_ids).next()
+    }
+
+    pub(crate) fn mint_request_token(&self, for_other_app: bool) -> String {
+        self.ledger().mint_request_token(now(), for_other_app)
+    }
+
+    pub(crate) fn expire(&self, what: Expire) {
+        self.ledger().expire(what);
+    }
+
+    /// Where the principal lives: here. A client that came by one of the real names, by a hosts override, is told
+    /// that name, since it would refuse to send a secret anywhere else.
+    pub(crate) fn geolocation(&self, headers: &HeaderMap) -> String {
+        let scheme = self.base_uri.split("://").next().unwrap_or("https");
+        match headers.get(HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) if is_real_name(host) => format!("{scheme}://{host}"),
+            _ => self.base_uri.clone(),
+        }
+    }
+}
+
+fn is_real_name(host: &str) -> bool {
+    host.split(':').next().is_some_and(|name| name.ends_with(".concursolutions.com"))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Unix seconds.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
