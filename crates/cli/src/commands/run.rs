@@ -1,0 +1,185 @@
+//! `perennial run`: SAP's tutorial "Refresh Token Management Automation", every step of it, on the same two files.
+
+use super::{status, tell_warnings};
+use crate::exit::Exit;
+use crate::hints::Trouble;
+use crate::session::{Session, obtaining_base};
+use crate::words::moment;
+use clap::Args;
+use perennial::core::{Connection, Expiry, State};
+use perennial::store::sap_sample::{CREDENTIALS_FILE, Credentials, ONLY_CONNECTION, TOKEN_FILE};
+use perennial::store::StoreError;
+use perennial::{Error, HandOut, Keeper, SapSample};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Obtain a refresh token and keep it: SAP's tutorial, step by step
+///
+/// Works on credentials.json and refreshTokenObjectFile.json as SAP's Node sample names, shapes and fills them. Run it
+/// once to get a template, fill that in, run it again to obtain a refresh token; from then on each run finds it valid,
+/// and renews it long before it ends.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  perennial run                          in this directory, at Concur's global landing zone
+  perennial run --dir acme               in another directory; it is made if it is not there
+  perennial run --datacenter us-impl     a test tenant that lives on the implementation hosts")]
+pub(crate) struct Run {}
+
+pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
+    session.start_log();
+    let dir = session.globals.directory()?;
+    let store = open(&dir)?;
+    for notice in store.notices() {
+        session.printer.warn(&notice);
+    }
+    let keeper = Keeper::open(store, session.options()?);
+    let ended = Tutorial { session, keeper: &keeper, dir: &dir }.follow()?;
+    if session.globals.json {
+        let connection = keeper.connection(ONLY_CONNECTION)?;
+        session.printer.json_data(&Value::Array(vec![status::as_json(&keeper, &connection)]))?;
+    }
+    Ok(ended)
+}
+
+/// A directory that is not there is made: whoever starts anew expects no less.
+fn open(dir: &Path) -> Result<SapSample, Trouble> {
+    if !dir.exists() {
+        let failed = |source| StoreError::Io { action: "make", path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    Ok(SapSample::open(dir)?)
+}
+
+/// The tutorial's steps, in its order.
+pub(crate) struct Tutorial<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) keeper: &'a Keeper,
+    pub(crate) dir: &'a Path,
+}
+
+impl Tutorial<'_> {
+    pub(crate) fn follow(&self) -> Result<Exit, Trouble> {
+        let path = self.dir.join(CREDENTIALS_FILE);
+        match Credentials::read(&path) {
+            Err(StoreError::NoCredentials { .. }) => return self.write_template(&path),
+            Err(error) => return Err(error.into()),
+            Ok(credentials) => self.check_company(&credentials)?,
+        }
+        self.say(&format!("{CREDENTIALS_FILE} is filled in"))?;
+        self.keeper.drain();
+        match self.stored()? {
+            None => self.obtain(),
+            Some(connection) => self.use_stored(&connection),
+        }
+    }
+
+    fn write_template(&self, path: &Path) -> Result<Exit, Trouble> {
+        Credentials::write_template(path)?;
+        let message = format!("there was no {}, so a template was written", path.display());
+        let hint = format!(
+            "fill in appID, clientSecret, companyUUID and companyRequestToken, then: perennial run{}\n      A Web Services \
+             Administrator (Standard edition: Can Administer) makes the last two at\n      \
+             https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; they are good for 24 hours",
+            if self.dir == Path::new(".") { String::new() } else { format!(" --dir {}", self.dir.display()) },
+        );
+        Err(Trouble::new(Exit::PersonMustAct, message, hint))
+    }
+
+    /// One directory, one company: else a valid token of one would be taken for the other's.
+    fn check_company(&self, credentials: &Credentials) -> Result<(), Trouble> {
+        let Ok(connection) = self.keeper.connection(ONLY_CONNECTION) else { return Ok(()) };
+        match connection.held.and(connection.principal) {
+            Some(held) if !held.is(credentials.company()) => {
+                let credentials = credentials.company().to_string();
+                Err(Error::OtherCompany { credentials, held: held.to_string() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The stored connection, if it has a refresh token; a file that cannot be read is kept aside first.
+    fn stored(&self) -> Result<Option<Connection>, Trouble> {
+        let connection = match self.keeper.connection(ONLY_CONNECTION) {
+            Ok(connection) => connection,
+            Err(Error::Store(error)) if matches!(*error, StoreError::Unreadable { .. }) => {
+                let aside = self.keeper.set_unreadable_aside(ONLY_CONNECTION)?;
+                let place = aside.as_ref().map_or(String::new(), |path: &PathBuf| format!("; it is kept as {}", path.display()));
+                self.session.printer.warn(&format!("{error}{place}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let has_token = connection.held.as_ref().is_some_and(|held| held.refresh.is_some());
+        Ok(has_token.then_some(connection))
+    }
+
+    fn obtain(&self) -> Result<Exit, Trouble> {
+        self.say("no valid refresh token is stored")?;
+        self.tell(&format!("  exchanging the company request token at {} …", obtaining_base(self.keeper)))?;
+        let hand_out = self.session.wait(self.keeper, self.keeper.obtain(ONLY_CONNECTION))?;
+        self.report(&hand_out, "refresh token received and stored")
+    }
+
+    fn use_stored(&self, connection: &Connection) -> Result<Exit, Trouble> {
+        let now = self.keeper.now();
+        let looks_expired = connection.refresh_token_looks_expired(now);
+        let given_up = connection.state(now) == State::NeedsReauthorization;
+        if given_up {
+            self.tell("  the stored refresh token was refused before; it is kept, and a new grant is obtained")?;
+            return self.obtain();
+        }
+        if looks_expired {
+            self.tell("  the stored refresh token's date has passed; it is tried all the same, as a clock may be wrong")?;
+        } else {
+            self.say(&format!("the stored refresh token is valid {}", until(connection, now)))?;
+        }
+        match self.session.wait(self.keeper, self.renew(looks_expired)) {
+            Ok(None) => {
+                self.tell("  nothing to do: it is used for API calls, and renewed when that is due")?;
+                Ok(Exit::Done)
+            }
+            Ok(Some(hand_out)) => self.report(&hand_out, "renewed by a refresh grant"),
+            Err(trouble) if trouble.verdict == Some("grant_gone") => {
+                self.session.printer.note("the stored refresh token was refused; it is kept, and a new grant is obtained");
+                self.obtain()
+            }
+            Err(trouble) if looks_expired => Err(trouble),
+            Err(trouble) => {
+                self.session.printer.warn(&format!("renewal is due and did not work: {}", trouble.message));
+                Ok(Exit::Done)
+            }
+        }
+    }
+
+    async fn renew(&self, looks_expired: bool) -> Result<Option<HandOut>, Error> {
+        if looks_expired {
+            return self.keeper.refresh(ONLY_CONNECTION).await.map(Some);
+        }
+        self.keeper.refresh_if_due(ONLY_CONNECTION).await
+    }
+
+    fn report(&self, hand_out: &HandOut, what: &str) -> Result<Exit, Trouble> {
+        tell_warnings(self.session, hand_out);
+        let connection = self.keeper.connection(ONLY_CONNECTION)?;
+        let until = until(&connection, self.keeper.now());
+        self.say(&format!("{what} in {TOKEN_FILE}, valid {until}"))?;
+        self.tell(&format!("  its geolocation is {}", hand_out.base))?;
+        Ok(Exit::Done)
+    }
+
+    fn say(&self, text: &str) -> Result<(), Trouble> {
+        Ok(self.session.printer.step(text)?)
+    }
+
+    fn tell(&self, text: &str) -> Result<(), Trouble> {
+        Ok(self.session.printer.line(text)?)
+    }
+}
+
+fn until(connection: &Connection, now: perennial::core::UnixTime) -> String {
+    let expiry = connection.held.as_ref().and_then(|held| held.refresh_expiry);
+    let Some(expiry) = expiry else { return "for a time that nobody has told".to_owned() };
+    let assumed = if matches!(expiry, Expiry::Assumed(_)) { ", as far as can be assumed" } else { "" };
+    format!("until {}{assumed}", moment(connection.skew.host_time(expiry.at()), now))
+}

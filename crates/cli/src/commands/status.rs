@@ -1,0 +1,148 @@
+//! `perennial status`: how every connection is. Never a secret.
+
+use crate::exit::Exit;
+use crate::hints::Trouble;
+use crate::session::Session;
+use crate::words::{moment, rfc3339};
+use clap::Args;
+use perennial::Keeper;
+use perennial::core::connection::Fault;
+use perennial::core::{Connection, Expiry, UnixTime};
+use serde_json::{Value, json};
+
+/// Show state, principal, geolocation and expiries of every connection
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  perennial status
+  perennial status --json | jq -r '.[].refresh_expires_at'")]
+pub(crate) struct Status {
+    /// Only this connection
+    name: Option<String>,
+}
+
+pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trouble> {
+    session.start_log();
+    let store = session.store()?;
+    for notice in store.notices() {
+        session.printer.warn(&notice);
+    }
+    let keeper = Keeper::open(store, session.options()?);
+    keeper.drain();
+    let names = status.name.as_ref().map_or_else(|| keeper.names(), |name| Ok(vec![name.clone()]))?;
+    let connections = names.iter().map(|name| keeper.connection(name)).collect::<Result<Vec<_>, _>>()?;
+    if session.globals.json {
+        session.printer.json_data(&connections.iter().map(|connection| as_json(&keeper, connection)).collect())?;
+    } else {
+        let blocks: Vec<_> = connections.iter().map(|connection| as_text(&keeper, connection)).collect();
+        session.printer.data(&blocks.join("\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One element of the array that `status --json` prints. Times are this host's.
+pub(crate) fn as_json(keeper: &Keeper, connection: &Connection) -> Value {
+    let times = Times::of(connection);
+    json!({
+        "connection": connection.name,
+        "profile": connection.profile.name,
+        "state": keeper.state(connection).as_str(),
+        "principal": connection.principal.as_ref().map(ToString::to_string),
+        "base_uri": connection.held.as_ref().map(|held| held.base.to_string()),
+        "access_expires_at": times.access.map(|expiry| rfc3339(expiry.at())),
+        "refresh_expires_at": times.refresh.map(|expiry| rfc3339(expiry.at())),
+        "refresh_expiry": times.refresh.map(Expiry::basis),
+        "generation": connection.held.as_ref().map_or(0, |held| held.generation),
+        "refreshed_at": times.refreshed.map(rfc3339),
+        "last_fault": connection.last_fault.as_ref().map(|fault| fault_json(connection, fault)),
+    })
+}
+
+fn fault_json(connection: &Connection, fault: &Fault) -> Value {
+    json!({
+        "at": rfc3339(connection.skew.host_time(fault.at)),
+        "purpose": fault.purpose.as_str(),
+        "verdict": fault.verdict.as_str(),
+        "status": fault.status,
+        "code": fault.code,
+        "message": fault.message,
+        "correlation_id": fault.correlation_id,
+    })
+}
+
+fn as_text(keeper: &Keeper, connection: &Connection) -> String {
+    let (now, times) = (keeper.now(), Times::of(connection));
+    let mut lines = vec![format!("{}: {}", connection.name, keeper.state(connection).as_str())];
+    let mut line = |label: &str, text: String| lines.push(format!("  {label:<14}{text}"));
+    let none = || "none".to_owned();
+    line("principal", connection.principal.as_ref().map_or_else(|| "not known yet".to_owned(), ToString::to_string));
+    if let Some(held) = &connection.held {
+        line("geolocation", held.base.to_string());
+        line("access token", times.access.map_or_else(none, |expiry| until(expiry, now)));
+        line("refresh token", match (&held.refresh, times.refresh) {
+            (None, _) => none(),
+            (Some(_), None) => "held; its end is not known".to_owned(),
+            (Some(_), Some(expiry)) => until(expiry, now),
+        });
+        line("generation", held.generation.to_string());
+        let written_elsewhere = || "not known: something else wrote these tokens".to_owned();
+        line("last refresh", times.refreshed.map_or_else(written_elsewhere, |at| moment(at, now)));
+    }
+    match &connection.last_fault {
+        None => line("last fault", none()),
+        Some(fault) => {
+            line("last fault", moment(connection.skew.host_time(fault.at), now));
+            for part in wrapped(&fault.message, 64) {
+                line("", part);
+            }
+            if let Some(id) = &fault.correlation_id {
+                line("", format!("correlation id {id}"));
+            }
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn until(expiry: Expiry, now: UnixTime) -> String {
+    let verb = if expiry.at() > now { "until" } else { "ended" };
+    format!("{verb} {} ({})", moment(expiry.at(), now), expiry.basis())
+}
+
+/// Breaks a text at spaces so that it fits beside the labels in 80 columns.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A connection's times by this host's clock.
+struct Times {
+    access: Option<Expiry>,
+    refresh: Option<Expiry>,
+    refreshed: Option<UnixTime>,
+}
+
+impl Times {
+    fn of(connection: &Connection) -> Self {
+        let here = |at: UnixTime| connection.skew.host_time(at);
+        let expiry = |expiry| match expiry {
+            Expiry::Stated(at) => Expiry::Stated(here(at)),
+            Expiry::Assumed(at) => Expiry::Assumed(here(at)),
+        };
+        let held = connection.held.as_ref();
+        Self {
+            access: held.and_then(|held| held.access.as_ref()).map(|access| expiry(access.expiry)),
+            refresh: held.and_then(|held| held.refresh_expiry).map(expiry),
+            refreshed: held.and_then(|held| held.refreshed_at).map(here),
+        }
+    }
+}

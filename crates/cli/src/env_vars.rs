@@ -1,0 +1,19 @@
+//! Every environment variable that Perennial reads of its own, declared once. Beside these it honours `HTTPS_PROXY`,
+//! `NO_PROXY`, `NO_COLOR`, `XDG_STATE_HOME` and `XDG_DATA_HOME`.
+
+/// Where connections are kept: `sap-sample:DIR`.
+pub(crate) const STORE: &str = "PERENNIAL_STORE";
+/// Where a grant is obtained.
+pub(crate) const BASE_URI: &str = "PERENNIAL_BASE_URI";
+/// Where a grant is obtained, by the name of Concur's data centre.
+pub(crate) const DATACENTER: &str = "PERENNIAL_DATACENTER";
+/// Certificates to trust beside those of this machine: a PEM file.
+pub(crate) const CA_CERT: &str = "PERENNIAL_CA_CERT";
+/// Addresses of names that are not to be asked of the resolver.
+pub(crate) const RESOLVE: &str = "PERENNIAL_RESOLVE";
+/// How long the caller waits.
+pub(crate) const TIMEOUT: &str = "PERENNIAL_TIMEOUT";
+/// How long one token request may take before its outcome counts as unknown.
+pub(crate) const ANSWER_WITHIN: &str = "PERENNIAL_ANSWER_WITHIN";
+/// `text` or `json`.
+pub(crate) const LOG_FORMAT: &str = "PERENNIAL_LOG_FORMAT";

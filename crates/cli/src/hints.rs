@@ -1,0 +1,236 @@
+//! From an error to what a person should do about it: a line, the exact next command, an exit code. No other file
+//! decides any of the three.
+
+use crate::exit::Exit;
+use crate::words;
+use perennial::core::connection::{Blocked, Fault};
+use perennial::core::token_endpoint::Unreachable;
+use perennial::core::{State, Verdict};
+use perennial::store::StoreError;
+use perennial::Error;
+use std::io;
+
+/// What a person is told when a command could not do what it should.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// What is wrong, and where.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// The keeper's verdict, where there is one.
+    pub(crate) verdict: Option<&'static str>,
+    /// The provider's code, where there is one.
+    pub(crate) code: Option<u32>,
+    /// What SAP's support asks for.
+    pub(crate) correlation_id: Option<String>,
+    /// How the command ends.
+    pub(crate) exit: Exit,
+}
+
+/// Where a new request token comes from, and who may make one.
+const NEW_REQUEST_TOKEN: &str = "a new company request token is needed: a Web Services Administrator (Standard edition: \
+     Can Administer) makes one at https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; put \
+     it into credentials.json as companyRequestToken within 24 hours, then: perennial run";
+
+impl Trouble {
+    /// A trouble with a hint.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { message: message.into(), hint, verdict: None, code: None, correlation_id: None, exit }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message, hint)
+    }
+
+    fn plain(exit: Exit, message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, verdict: None, code: None, correlation_id: None, exit }
+    }
+
+    fn about(mut self, fault: &Fault) -> Self {
+        self.verdict = Some(fault.verdict.as_str());
+        self.code = fault.code;
+        self.correlation_id.clone_from(&fault.correlation_id);
+        self
+    }
+}
+
+impl From<io::Error> for Trouble {
+    /// Output that could not be written; a reader that went away is no trouble.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::plain(Exit::Done, "");
+        }
+        Self::plain(Exit::Failed, format!("could not write the output: {error}"))
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        of_store(&error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match &error {
+            Error::Store(error) => of_store(error),
+            Error::Blocked { blocked, fault } => of_blocked(blocked, fault.as_deref(), message),
+            Error::Unreachable { why, .. } => of_unreachable(why, message),
+            Error::Failed { fault, retry_at, .. } => {
+                let later = retry_at.map(|at| format!("the next try is made from {} on", words::rfc3339(at)));
+                of_fault(fault, message, later)
+            }
+            Error::NotPermitted { origin } => Self::new(
+                Exit::PersonMustAct,
+                message,
+                format!("if you trust it with these tokens, name it once: perennial refresh --base-uri {origin}"),
+            ),
+            Error::OtherPrincipal { .. } => Self::new(
+                Exit::PersonMustAct,
+                message,
+                "check that companyUUID in credentials.json belongs to the request token; the answer is kept aside in \
+                 refreshTokenObjectFile.json",
+            ),
+            Error::OtherCompany { .. } => Self::new(
+                Exit::PersonMustAct,
+                message,
+                "keep one directory for each company: make another one, then: perennial run --dir OTHER",
+            ),
+            Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
+                Self::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
+            }
+            Error::Busy | Error::Deadline => Self::new(
+                Exit::TryAgainLater,
+                message,
+                "try again, or give it more time: --timeout 2m",
+            ),
+            _ => Self::plain(Exit::Failed, message),
+        }
+    }
+}
+
+fn of_store(error: &StoreError) -> Trouble {
+    let message = error.to_string();
+    let hint = match error {
+        StoreError::NoCredentials { path } => {
+            let dir = path.parent().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
+            format!("this writes a template to fill in: perennial run --dir {dir}")
+        }
+        StoreError::Incomplete { path, .. } => {
+            format!("edit {}, then: perennial run", path.display())
+        }
+        StoreError::Unreadable { path, .. } if path.ends_with("credentials.json") => {
+            format!("it has not been touched; mend it, then: perennial run ({})", path.display())
+        }
+        StoreError::Unreadable { .. } => {
+            "it has not been touched; this keeps it aside and obtains a new grant: perennial run".to_owned()
+        }
+        StoreError::NoSuchConnection { .. } => {
+            return Trouble::new(Exit::Usage, message, "a sap-sample store has one connection, named default");
+        }
+        StoreError::Io { source, .. } => return of_io(source, message),
+        // The message itself names the command that helps.
+        _ => return Trouble::plain(Exit::PersonMustAct, message),
+    };
+    Trouble::new(Exit::PersonMustAct, message, hint)
+}
+
+fn of_io(source: &io::Error, message: String) -> Trouble {
+    let unspent = "no token was presented, so nothing is lost";
+    match source.kind() {
+        io::ErrorKind::NotFound => {
+            Trouble::new(Exit::PersonMustAct, message, "name a directory that is there: --dir DIR")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Trouble::new(Exit::PersonMustAct, message, format!("{unspent}; give yourself the right to write there"))
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Trouble::new(Exit::PersonMustAct, message, format!("{unspent}; make room, then try again"))
+        }
+        _ => Trouble::new(Exit::Failed, message, unspent),
+    }
+}
+
+fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trouble {
+    match blocked {
+        Blocked::NoGrant => {
+            Trouble::new(Exit::PersonMustAct, message, "this obtains the first ones: perennial run")
+        }
+        Blocked::NoRefreshToken => Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN),
+        Blocked::Until(at) => {
+            let why = fault.map_or(String::new(), |fault| format!(" ({})", fault.message));
+            let hint = format!("try again from {} on, or insist: perennial refresh", words::rfc3339(*at));
+            let trouble = Trouble::new(Exit::TryAgainLater, format!("{message}{why}"), hint);
+            fault.map_or(trouble.clone(), |fault| trouble.about(fault))
+        }
+        Blocked::PersonNeeded(State::Revoked) => Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN),
+        Blocked::PersonNeeded(_) => match fault {
+            Some(fault) => {
+                let message = format!("{message}: {}", fault.message);
+                of_fault(fault, message, Some("once that is done, this tries again: perennial refresh".to_owned()))
+            }
+            None => Trouble::new(Exit::PersonMustAct, message, "this tries again: perennial refresh"),
+        },
+        Blocked::RejectedAgain { .. } => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            "check the scopes of the app and of this grant: perennial whoami",
+        ),
+    }
+}
+
+fn of_unreachable(why: &Unreachable, message: String) -> Trouble {
+    match why {
+        Unreachable::Tls(_) => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            "nothing was sent; if the certificate is your own or your proxy's, trust its issuer: --ca-cert FILE.pem",
+        ),
+        Unreachable::Dns(_) => {
+            Trouble::new(Exit::TryAgainLater, message, "nothing was sent; check the name and the network, then try again")
+        }
+        _ => Trouble::new(
+            Exit::TryAgainLater,
+            message,
+            "nothing was sent; check the network and HTTPS_PROXY, then try again",
+        ),
+    }
+}
+
+fn of_fault(fault: &Fault, message: String, more: Option<String>) -> Trouble {
+    let (exit, hint) = match (fault.verdict, fault.code) {
+        (Verdict::Retry { .. } | Verdict::Unknown, _) => (
+            Exit::TryAgainLater,
+            "nothing is lost; the refresh token is kept and will be tried again".to_owned(),
+        ),
+        (Verdict::FixClient, Some(136)) => (
+            Exit::PersonMustAct,
+            "the request token belongs to another App ID: make one for the App ID in credentials.json, then: \
+             perennial run"
+                .to_owned(),
+        ),
+        (Verdict::FixClient, _) => (
+            Exit::PersonMustAct,
+            "check appID and clientSecret in credentials.json and the app in OAuth 2.0 Application Management; the \
+             grant is kept"
+                .to_owned(),
+        ),
+        (Verdict::FixScope, _) => {
+            (Exit::PersonMustAct, "give the app the scope in OAuth 2.0 Application Management; the grant is kept".to_owned())
+        }
+        (Verdict::GrantGone, _) => (Exit::PersonMustAct, NEW_REQUEST_TOKEN.to_owned()),
+        (Verdict::AskSupport, _) => (
+            Exit::PersonMustAct,
+            "SAP Concur support must look at this account; give them the correlation id; the grant is kept".to_owned(),
+        ),
+        (Verdict::OurBug | Verdict::Relocate, _) => (
+            Exit::Failed,
+            "this should not happen; please report it with the correlation id; the grant is kept".to_owned(),
+        ),
+    };
+    let hint = more.map_or(hint.clone(), |more| format!("{hint}; {more}"));
+    Trouble::new(exit, message, hint).about(fault)
+}

@@ -1,0 +1,155 @@
+//! The command line: global options here, one struct a verb in `commands/`.
+
+use crate::commands;
+use crate::env_vars;
+use crate::hints::Trouble;
+use crate::words::parse_duration;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use perennial::core::Origin;
+use perennial::core::profile::concur;
+use perennial::http::Resolve;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps OAuth 2.0 grants alive: obtains a refresh token once, never loses it, renews it early, and hands out a valid
+/// access token whenever a program asks.
+#[derive(Debug, Parser)]
+#[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  perennial demo                                  see the whole job done, with nothing to sign up for
+  perennial run                                   obtain a refresh token and keep it, in this directory
+  perennial call /profile/identity/v4/Users       call the API
+  curl -H @<(perennial token --header) https://…  keep the token out of the process list
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Demo(commands::demo::Demo),
+    Run(commands::run::Run),
+    Token(commands::token::Token),
+    Whoami(commands::whoami::Whoami),
+    Call(commands::call::Call),
+    Refresh(commands::refresh::Refresh),
+    Status(commands::status::Status),
+    Sandbox(commands::sandbox::SandboxArgs),
+    Completions(commands::completions::Completions),
+    Man(commands::completions::Man),
+}
+
+/// Options that every verb takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Globals {
+    /// Where connections are kept: sap-sample:DIR [default: this directory]
+    #[arg(long, global = true, value_name = "STORE", env = env_vars::STORE, help_heading = "Global options")]
+    pub(crate) store: Option<String>,
+
+    /// Short for --store sap-sample:DIR
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Where a grant is obtained; kept with the connection, so that later commands need not name it
+    #[arg(long, global = true, value_name = "URI", env = env_vars::BASE_URI, help_heading = "Global options")]
+    pub(crate) base_uri: Option<String>,
+
+    /// Where a grant is obtained, by the name of the data centre [default: glz]
+    #[arg(long, global = true, value_name = "NAME", env = env_vars::DATACENTER, help_heading = "Global options")]
+    pub(crate) datacenter: Option<Datacenter>,
+
+    /// Trust the certificates in this PEM file beside those of this machine
+    #[arg(long, global = true, value_name = "FILE", env = env_vars::CA_CERT, help_heading = "Global options")]
+    pub(crate) ca_cert: Option<PathBuf>,
+
+    /// Use this address for a host and port; several by comma
+    #[arg(long, global = true, value_name = "HOST:PORT:ADDRESS", env = env_vars::RESOLVE, value_delimiter = ',')]
+    #[arg(help_heading = "Global options")]
+    pub(crate) resolve: Vec<Resolve>,
+
+    /// Wait at most this long; a request that is already under way is still seen through
+    #[arg(long, global = true, value_name = "DURATION", env = env_vars::TIMEOUT, value_parser = parse_duration)]
+    #[arg(help_heading = "Global options")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// How long one token request may take before its outcome counts as unknown
+    #[arg(long, global = true, value_name = "DURATION", env = env_vars::ANSWER_WITHIN, value_parser = parse_duration)]
+    #[arg(default_value = "60s", help_heading = "Global options", hide_short_help = true)]
+    pub(crate) answer_within: Duration,
+
+    /// Machine-readable output, errors included
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+
+    /// Tell more; twice: tell everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+
+    /// Print data and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+
+    /// How to write what --verbose tells
+    #[arg(long, global = true, value_name = "FORMAT", env = env_vars::LOG_FORMAT, default_value = "text")]
+    #[arg(help_heading = "Global options", hide_short_help = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Concur's data centres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Datacenter {
+    Us2,
+    Eu2,
+    Apj1,
+    Usg,
+    Glz,
+    UsImpl,
+    EmeaImpl,
+}
+
+impl Globals {
+    /// The directory of the sap-sample store: `--store`, else `--dir`, else this directory.
+    pub(crate) fn directory(&self) -> Result<PathBuf, Trouble> {
+        // clap cannot tell a variable from an option, and --dir goes before the variable.
+        let from_environment = std::env::var(env_vars::STORE).is_ok_and(|value| self.store.as_ref() == Some(&value));
+        let store = self.store.as_ref().filter(|_| !(from_environment && self.dir.is_some()));
+        let Some(store) = store else { return Ok(self.dir.clone().unwrap_or_else(|| PathBuf::from("."))) };
+        match store.split_once(':') {
+            Some(("sap-sample", dir)) if !dir.is_empty() => Ok(PathBuf::from(dir)),
+            _ => Err(Trouble::usage(
+                format!("\"{store}\" is no store that this version knows"),
+                "name a directory with SAP's two files: --store sap-sample:DIR",
+            )),
+        }
+    }
+
+    /// Where a grant is obtained, if a person says so.
+    pub(crate) fn base(&self) -> Result<Option<Origin>, Trouble> {
+        let text = match (&self.base_uri, self.datacenter) {
+            (Some(uri), _) => uri.as_str(),
+            (None, Some(datacenter)) => {
+                let name = datacenter.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                concur::DATACENTERS.iter().find(|(known, _)| **known == *name).map_or("", |(_, base)| base)
+            }
+            (None, None) => return Ok(None),
+        };
+        let wrong = |error| {
+            let hint = "write it as https://us2.api.concursolutions.com, or choose one: --datacenter us2";
+            Trouble::usage(format!("the base URI \"{text}\" {error}"), hint)
+        };
+        Origin::parse(text).map(Some).map_err(wrong)
+    }
+}

@@ -1,0 +1,96 @@
+//! What goes where: stdout is data, all else goes to stderr. Colours only where a person looks on, and never with
+//! `NO_COLOR`.
+
+use crate::exit::Exit;
+use crate::hints::Trouble;
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const CYAN: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    /// Machine-readable output, errors included.
+    pub(crate) json: bool,
+    /// No remarks; only data and errors.
+    pub(crate) quiet: bool,
+}
+
+impl Printer {
+    /// Data, as it is.
+    pub(crate) fn data(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// Data, as pretty JSON.
+    pub(crate) fn json_data(self, value: &Value) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(value)?;
+        text.push('\n');
+        self.data(&text)
+    }
+
+    /// One step of a story that is the command's result; with `--json` it gives way to the data.
+    pub(crate) fn step(self, text: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(anstream::stdout().lock(), "{GREEN}✓{GREEN:#} {text}")
+    }
+
+    /// A line of such a story without a mark.
+    pub(crate) fn line(self, text: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(anstream::stdout().lock(), "{text}")
+    }
+
+    /// A remark beside the result.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Something that a person should know though the command works.
+    pub(crate) fn warn(self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr().lock(), "{YELLOW}warning:{YELLOW:#} {text}");
+        }
+    }
+
+    /// What went wrong, and the exact next command.
+    pub(crate) fn trouble(self, trouble: &Trouble) -> Exit {
+        if self.json {
+            let _ = writeln!(io::stderr().lock(), "{}", trouble_json(trouble));
+            return trouble.exit;
+        }
+        let mut err = anstream::stderr().lock();
+        let _ = writeln!(err, "{RED}error:{RED:#} {}", trouble.message);
+        if let Some(hint) = &trouble.hint {
+            let _ = writeln!(err, "{CYAN}hint:{CYAN:#} {hint}");
+        }
+        if let Some(id) = &trouble.correlation_id {
+            let _ = writeln!(err, "correlation id: {id}");
+        }
+        trouble.exit
+    }
+}
+
+fn trouble_json(trouble: &Trouble) -> Value {
+    json!({"error": {
+        "message": trouble.message,
+        "hint": trouble.hint,
+        "verdict": trouble.verdict,
+        "code": trouble.code,
+        "correlation_id": trouble.correlation_id,
+        "exit_code": trouble.exit.code(),
+    }})
+}

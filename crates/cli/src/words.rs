@@ -1,0 +1,117 @@
+//! Times and durations, as people read and write them.
+
+use jiff::{SpanRound, Timestamp, Unit, ZonedDateTime, tz::TimeZone};
+use perennial::core::UnixTime;
+use std::time::Duration;
+
+/// `2027-05-24T01:48:00Z` (RFC 3339).
+pub(crate) fn rfc3339(at: UnixTime) -> String {
+    timestamp(at).to_string()
+}
+
+/// `2027-05-24 01:48 UTC, in 5 months 30 days`.
+pub(crate) fn moment(at: UnixTime, now: UnixTime) -> String {
+    format!("{}, {}", timestamp(at).strftime("%Y-%m-%d %H:%M UTC"), distance(at, now))
+}
+
+/// `in 5 months 12 days`, `3 minutes ago`, `now`.
+pub(crate) fn distance(at: UnixTime, now: UnixTime) -> String {
+    let (from, to, past) = if at < now { (at, now, true) } else { (now, at, false) };
+    let text = span(from, to);
+    match (text.is_empty(), past) {
+        (true, _) => "now".to_owned(),
+        (false, true) => format!("{text} ago"),
+        (false, false) => format!("in {text}"),
+    }
+}
+
+/// The two largest units of the time between two moments, by the calendar.
+fn span(from: UnixTime, to: UnixTime) -> String {
+    let (from, to) = (zoned(from), zoned(to));
+    let Ok(span) = from.until((Unit::Year, &to)) else { return String::new() };
+    let whole = SpanRound::new().largest(Unit::Year).smallest(Unit::Second).relative(&from);
+    let span = span.round(whole).unwrap_or(span);
+    let units: [(i64, &str); 6] = [
+        (span.get_years().into(), "year"),
+        (span.get_months().into(), "month"),
+        (i64::from(span.get_weeks()) * 7 + i64::from(span.get_days()), "day"),
+        (span.get_hours().into(), "hour"),
+        (span.get_minutes(), "minute"),
+        (span.get_seconds(), "second"),
+    ];
+    let Some(first) = units.iter().position(|(count, _)| *count != 0) else { return String::new() };
+    let parts = units.iter().skip(first).take(2).filter(|(count, _)| *count != 0);
+    parts.map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" })).collect::<Vec<_>>().join(" ")
+}
+
+fn zoned(at: UnixTime) -> ZonedDateTime {
+    timestamp(at).to_zoned_datetime(TimeZone::UTC)
+}
+
+fn timestamp(at: UnixTime) -> Timestamp {
+    Timestamp::from_second(at.0).unwrap_or(Timestamp::MAX)
+}
+
+/// Reads `90s`, `5m`, `1h30m`, `7d`; a bare number counts seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 5m, 1h30m or 7d");
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut total, mut digits) = (0_u64, String::new());
+    for letter in text.chars() {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        let unit = match letter {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = digits.parse().map_err(|_| wrong())?;
+        total = count.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(wrong)?;
+        digits.clear();
+    }
+    if text.is_empty() || !digits.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_485_600); // 2026-11-24 02:00 UTC
+
+    #[test]
+    fn distances_read_well() {
+        let day = 24 * 3600;
+        assert_eq!(distance(NOW.plus(181 * day), NOW), "in 5 months 30 days");
+        assert_eq!(distance(NOW.plus(3600), NOW), "in 1 hour");
+        assert_eq!(distance(NOW.plus(3599), NOW), "in 59 minutes 59 seconds");
+        assert_eq!(distance(NOW.plus(-60), NOW), "1 minute ago");
+        assert_eq!(distance(NOW, NOW), "now");
+        assert_eq!(distance(NOW.plus(36 * 3600 + 5), NOW), "in 1 day 12 hours");
+        assert_eq!(distance(UnixTime(i64::MAX), NOW).split(' ').next(), Some("in"));
+    }
+
+    #[test]
+    fn moments_tell_the_date_and_the_distance() {
+        assert_eq!(moment(NOW.plus(3600), NOW), "2026-11-24 03:00 UTC, in 1 hour");
+        assert_eq!(rfc3339(NOW), "2026-11-24T02:00:00Z");
+    }
+
+    #[test]
+    fn durations_are_read() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        assert_eq!(seconds("45"), Ok(45));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for odd in ["", "s", "5x", "1h30", "-5s", "99999999999999999999d"] {
+            assert!(seconds(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A directory, a sandbox, and the real binary: what every story here is told with.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part of this module")]
+
+use perennial_sandbox::{Config, Sandbox};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";
+pub const CREDENTIALS: &str = "credentials.json";
+pub const USERS: &str = "/profile/identity/v4/Users";
+
+/// A sandbox and a directory of its own, with a home beside it that no other test shares.
+pub struct World {
+    pub sandbox: Sandbox,
+    root: TempDir,
+}
+
+impl World {
+    /// Nothing in the directory yet.
+    pub fn empty() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Self {
+        let sandbox = Sandbox::start(config).expect("a sandbox");
+        let root = tempfile::tempdir().expect("a directory");
+        for name in ["dir", "home"] {
+            fs::create_dir(root.path().join(name)).expect("a directory");
+        }
+        if let Some(pem) = sandbox.ca_cert_pem() {
+            fs::write(root.path().join("ca.pem"), pem).expect("a certificate");
+        }
+        Self { sandbox, root }
+    }
+
+    /// Credentials are filled in, and nothing has been obtained yet.
+    pub fn filled() -> Self {
+        let world = Self::empty();
+        world.fill();
+        world
+    }
+
+    /// A grant is held.
+    pub fn held() -> Self {
+        Self::held_with(Config::default())
+    }
+
+    pub fn held_with(config: Config) -> Self {
+        let world = Self::with(config);
+        world.fill();
+        world.run_ok(&["run"]);
+        world
+    }
+
+    pub fn fill(&self) {
+        self.sandbox.write_credentials(&self.dir()).expect("credentials");
+        let _ = fs::remove_file(self.dir().join("sandbox-ca.pem"));
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.root.path().join("dir")
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    pub fn token_file(&self) -> PathBuf {
+        self.dir().join(TOKEN_FILE)
+    }
+
+    pub fn credentials(&self) -> PathBuf {
+        self.dir().join(CREDENTIALS)
+    }
+
+    /// The binary, in this world's directory, with an environment that holds nothing of the machine's.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(words)
+            .current_dir(self.dir())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("PERENNIAL_BASE_URI", self.sandbox.base_uri())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if self.sandbox.ca_cert_pem().is_some() {
+            command.env("PERENNIAL_CA_CERT", self.root.path().join("ca.pem"));
+        }
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Ended {
+        Ended::of(&self.command(words).output().expect("the binary starts"))
+    }
+
+    pub fn run_ok(&self, words: &[&str]) -> Ended {
+        let ended = self.run(words);
+        assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
+        ended
+    }
+
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words).spawn().expect("the binary starts")
+    }
+
+    pub fn inject(&self, faults: Value) {
+        self.sandbox.inject(faults).expect("the sandbox knows these faults");
+    }
+
+    /// What the token file holds.
+    pub fn tokens(&self) -> Value {
+        read_json(&self.token_file())
+    }
+
+    pub fn refresh_token(&self) -> String {
+        self.tokens()["refresh_token"].as_str().expect("a refresh token").to_owned()
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_str::<Value>(&self.run_ok(&["status", "--json"]).stdout).expect("JSON")[0].clone()
+    }
+
+    /// Takes the access token's life away, as time would, without touching the refresh token.
+    pub fn let_access_token_end(&self) {
+        let mut tokens = self.tokens();
+        tokens["perennial"]["access_expires_at"] = 1_000_000_000.into();
+        write_json(&self.token_file(), &tokens);
+    }
+
+    /// How many requests the token endpoint has received.
+    pub fn requests(&self) -> u64 {
+        self.sandbox.stats().requests
+    }
+
+    /// Every secret that this world knows of: nothing else than the two files may hold one.
+    pub fn secrets(&self) -> Vec<String> {
+        let ready = self.sandbox.ready();
+        let mut secrets = vec![ready.client_secret.clone(), ready.request_token.clone()];
+        if let Ok(bytes) = fs::read(self.token_file())
+            && let Ok(tokens) = serde_json::from_slice::<Value>(&bytes)
+        {
+            let names = ["access_token", "refresh_token", "id_token"];
+            secrets.extend(names.iter().filter_map(|name| tokens[*name].as_str().map(str::to_owned)));
+        }
+        secrets
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The error has this exit code, says this, hints at that, and shows no secret (law 10).
+    #[track_caller]
+    pub fn is_trouble(&self, world: &World, code: i32, says: &str, hints: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.stderr.contains("error: ") && self.stderr.contains(says), "no \"{says}\" in {self:?}");
+        assert!(self.stderr.contains(hints), "no \"{hints}\" in {self:?}");
+        self.shows_none_of(&world.secrets());
+    }
+
+    #[track_caller]
+    pub fn shows_none_of(&self, secrets: &[String]) {
+        for secret in secrets {
+            assert!(!self.stdout.contains(secret.as_str()), "a secret on stdout: {self:?}");
+            assert!(!self.stderr.contains(secret.as_str()), "a secret on stderr: {self:?}");
+        }
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_perennial"))
+}
+
+pub fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("JSON")
+}
+
+pub fn write_json(path: &Path, value: &Value) {
+    fs::write(path, serde_json::to_vec_pretty(value).expect("JSON")).expect("the file can be written");
+}
