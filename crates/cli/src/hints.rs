@@ -3,11 +3,11 @@
 
 use crate::exit::Exit;
 use crate::words;
+use perennial::Error;
 use perennial::core::connection::{Blocked, Fault};
 use perennial::core::token_endpoint::Unreachable;
 use perennial::core::{State, Verdict};
 use perennial::store::StoreError;
-use perennial::Error;
 use std::io;
 
 /// What a person is told when a command could not do what it should.
@@ -86,7 +86,9 @@ impl From<Error> for Trouble {
             Error::NotPermitted { origin } => Self::new(
                 Exit::PersonMustAct,
                 message,
-                format!("if you trust it with these tokens, name it once: perennial refresh --base-uri {origin}"),
+                format!(
+                    "if you trust it with these tokens, name it once: perennial refresh --base-uri {origin}"
+                ),
             ),
             Error::OtherPrincipal { .. } => Self::new(
                 Exit::PersonMustAct,
@@ -102,11 +104,9 @@ impl From<Error> for Trouble {
             Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
                 Self::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
             }
-            Error::Busy | Error::Deadline => Self::new(
-                Exit::TryAgainLater,
-                message,
-                "try again, or give it more time: --timeout 2m",
-            ),
+            Error::Busy | Error::Deadline => {
+                Self::new(Exit::TryAgainLater, message, "try again, or give it more time: --timeout 2m")
+            }
             _ => Self::plain(Exit::Failed, message),
         }
     }
@@ -129,7 +129,11 @@ fn of_store(error: &StoreError) -> Trouble {
             "it has not been touched; this keeps it aside and obtains a new grant: perennial run".to_owned()
         }
         StoreError::NoSuchConnection { .. } => {
-            return Trouble::new(Exit::Usage, message, "a sap-sample store has one connection, named default");
+            return Trouble::new(
+                Exit::Usage,
+                message,
+                "a sap-sample store has one connection, named default",
+            );
         }
         StoreError::Io { source, .. } => return of_io(source, message),
         // The message itself names the command that helps.
@@ -144,9 +148,11 @@ fn of_io(source: &io::Error, message: String) -> Trouble {
         io::ErrorKind::NotFound => {
             Trouble::new(Exit::PersonMustAct, message, "name a directory that is there: --dir DIR")
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Trouble::new(Exit::PersonMustAct, message, format!("{unspent}; give yourself the right to write there"))
-        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            format!("{unspent}; give yourself the right to write there"),
+        ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Trouble::new(Exit::PersonMustAct, message, format!("{unspent}; make room, then try again"))
         }
@@ -166,11 +172,17 @@ fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trou
             let trouble = Trouble::new(Exit::TryAgainLater, format!("{message}{why}"), hint);
             fault.map_or(trouble.clone(), |fault| trouble.about(fault))
         }
-        Blocked::PersonNeeded(State::Revoked) => Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN),
+        Blocked::PersonNeeded(State::Revoked) => {
+            Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
+        }
         Blocked::PersonNeeded(_) => match fault {
             Some(fault) => {
                 let message = format!("{message}: {}", fault.message);
-                of_fault(fault, message, Some("once that is done, this tries again: perennial refresh".to_owned()))
+                of_fault(
+                    fault,
+                    message,
+                    Some("once that is done, this tries again: perennial refresh".to_owned()),
+                )
             }
             None => Trouble::new(Exit::PersonMustAct, message, "this tries again: perennial refresh"),
         },
@@ -189,9 +201,11 @@ fn of_unreachable(why: &Unreachable, message: String) -> Trouble {
             message,
             "nothing was sent; if the certificate is your own or your proxy's, trust its issuer: --ca-cert FILE.pem",
         ),
-        Unreachable::Dns(_) => {
-            Trouble::new(Exit::TryAgainLater, message, "nothing was sent; check the name and the network, then try again")
-        }
+        Unreachable::Dns(_) => Trouble::new(
+            Exit::TryAgainLater,
+            message,
+            "nothing was sent; check the name and the network, then try again",
+        ),
         _ => Trouble::new(
             Exit::TryAgainLater,
             message,

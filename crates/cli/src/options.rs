@@ -124,7 +124,8 @@ impl Globals {
     /// The directory of the sap-sample store: `--store`, else `--dir`, else this directory.
     pub(crate) fn directory(&self) -> Result<PathBuf, Trouble> {
         // clap cannot tell a variable from an option, and --dir goes before the variable.
-        let from_environment = std::env::var(env_vars::STORE).is_ok_and(|value| self.store.as_ref() == Some(&value));
+        let from_environment =
+            std::env::var(env_vars::STORE).is_ok_and(|value| self.store.as_ref() == Some(&value));
         let store = self.store.as_ref().filter(|_| !(from_environment && self.dir.is_some()));
         let Some(store) = store else { return Ok(self.dir.clone().unwrap_or_else(|| PathBuf::from("."))) };
         match store.split_once(':') {
@@ -141,7 +142,10 @@ impl Globals {
         let text = match (&self.base_uri, self.datacenter) {
             (Some(uri), _) => uri.as_str(),
             (None, Some(datacenter)) => {
-                let name = datacenter.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                let name = datacenter
+                    .to_possible_value()
+                    .map(|value| value.get_name().to_owned())
+                    .unwrap_or_default();
                 concur::DATACENTERS.iter().find(|(known, _)| **known == *name).map_or("", |(_, base)| base)
             }
             (None, None) => return Ok(None),

@@ -72,7 +72,8 @@ impl Session {
             (false, 2) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,
         };
-        let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+        let log =
+            tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
         // A second start is no harm: the first one stays.
         let _ = match self.globals.log_format {
             LogFormat::Text => log.without_time().try_init(),
@@ -82,7 +83,11 @@ impl Session {
 
     /// Waits for `work`, at most `--timeout`; Ctrl-C and the deadline leave at once while nothing has been sent, and
     /// see a request through that is under way. A second Ctrl-C abandons it: its intent is on disk.
-    pub(crate) fn wait<T>(&self, keeper: &Keeper, work: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {
+    pub(crate) fn wait<T>(
+        &self,
+        keeper: &Keeper,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::pin!(work);

@@ -41,7 +41,10 @@ fn span(from: UnixTime, to: UnixTime) -> String {
     ];
     let Some(first) = units.iter().position(|(count, _)| *count != 0) else { return String::new() };
     let parts = units.iter().skip(first).take(2).filter(|(count, _)| *count != 0);
-    parts.map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" })).collect::<Vec<_>>().join(" ")
+    parts
+        .map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn zoned(at: UnixTime) -> ZonedDateTime {

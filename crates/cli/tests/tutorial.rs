@@ -30,9 +30,17 @@ fn a_filled_template_becomes_a_stored_refresh_token() {
     assert!(ended.stdout.contains("in 6 months"), "{ended:?}");
     ended.shows_none_of(&world.secrets());
     let tokens = world.tokens();
-    for member in ["expires_in", "scope", "token_type", "access_token", "refresh_token", "refresh_expires_in",
-        "geolocation", "id_token", "companyUUID"]
-    {
+    for member in [
+        "expires_in",
+        "scope",
+        "token_type",
+        "access_token",
+        "refresh_token",
+        "refresh_expires_in",
+        "geolocation",
+        "id_token",
+        "companyUUID",
+    ] {
         assert!(!tokens[member].is_null(), "{member} is missing");
     }
     assert_eq!(tokens["companyUUID"], world.sandbox.ready().company_uuid.as_str());

@@ -77,9 +77,9 @@ impl Grant {
                 .append_pair("username", company.as_str())
                 .append_pair("password", request_token.expose())
                 .append_pair("credtype", "authtoken"),
-            Self::Refresh { refresh_token } => {
-                text.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh_token.expose())
-            }
+            Self::Refresh { refresh_token } => text
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("refresh_token", refresh_token.expose()),
         };
         Form(Zeroizing::new(text.finish().into_bytes()))
     }
@@ -133,8 +133,10 @@ mod tests {
 
     #[test]
     fn the_company_grant_sends_what_concur_documents() {
-        let grant =
-            Grant::Company { company: Principal::new("company"), request_token: RequestToken::new("request") };
+        let grant = Grant::Company {
+            company: Principal::new("company"),
+            request_token: RequestToken::new("request"),
+        };
         assert_eq!(
             std::str::from_utf8(grant.form(&client()).expose()).unwrap(),
             "client_id=app&client_secret=s%26cret&grant_type=password&username=company&password=request&credtype=authtoken"
@@ -154,7 +156,10 @@ mod tests {
     fn law_10_a_form_does_not_print_and_echoes_are_blotted() {
         let grant = Grant::Refresh { refresh_token: RefreshToken::new("canary") };
         assert!(!format!("{:?} {grant:?}", grant.form(&client())).contains("canary"));
-        assert_eq!(grant.redact(&client(), "bad token canary of s&cret"), "bad token [redacted] of [redacted]");
+        assert_eq!(
+            grant.redact(&client(), "bad token canary of s&cret"),
+            "bad token [redacted] of [redacted]"
+        );
     }
 
     #[test]

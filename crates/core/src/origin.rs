@@ -121,7 +121,10 @@ mod tests {
 
     #[test]
     fn tricks_are_refused() {
-        assert_eq!(Origin::parse("https://us2.api.concursolutions.com@evil.example"), Err(OriginError::UserInfo));
+        assert_eq!(
+            Origin::parse("https://us2.api.concursolutions.com@evil.example"),
+            Err(OriginError::UserInfo)
+        );
         assert_eq!(Origin::parse("/oauth2/v0/token"), Err(OriginError::NotAbsolute));
         assert_eq!(Origin::parse("ftp://example.com"), Err(OriginError::Scheme));
         assert_eq!(Origin::parse("data:text/plain,x"), Err(OriginError::Scheme));

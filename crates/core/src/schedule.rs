@@ -22,7 +22,11 @@ impl Jitter {
     /// A point between `low` and `high`, in seconds.
     fn between(self, low: i64, high: i64) -> i64 {
         let span = (high - low).max(0);
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "seconds of a token's life")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "seconds of a token's life"
+        )]
         let offset = (span as f64 * self.0) as i64;
         low + offset
     }

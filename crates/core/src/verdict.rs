@@ -122,7 +122,9 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile) -> Judg
 fn by_error(error: Option<&str>) -> Option<Verdict> {
     Some(match error? {
         "invalid_grant" => Verdict::GrantGone,
-        "invalid_client" | "unauthorized_client" | "access_denied" | "unsupported_grant_type" => Verdict::FixClient,
+        "invalid_client" | "unauthorized_client" | "access_denied" | "unsupported_grant_type" => {
+            Verdict::FixClient
+        }
         "invalid_scope" => Verdict::FixScope,
         "temporarily_unavailable" | "slow_down" => Verdict::Retry { after: None },
         _ => return None,
@@ -147,7 +149,12 @@ mod tests {
     use crate::token_endpoint::{Foreign, NoAnswer, Oddity};
 
     fn refused(code: u32, error: &str) -> Failure {
-        Failure::Refused(Refusal { status: 400, code: Some(code), error: Some(error.into()), ..Refusal::default() })
+        Failure::Refused(Refusal {
+            status: 400,
+            code: Some(code),
+            error: Some(error.into()),
+            ..Refusal::default()
+        })
     }
 
     #[test]
@@ -166,7 +173,10 @@ mod tests {
 
     #[test]
     fn code_5_blames_the_client_on_a_refresh_and_the_request_token_otherwise() {
-        assert_eq!(judge(&refused(5, "invalid_grant"), Purpose::Refresh, &CONCUR).verdict, Verdict::FixClient);
+        assert_eq!(
+            judge(&refused(5, "invalid_grant"), Purpose::Refresh, &CONCUR).verdict,
+            Verdict::FixClient
+        );
         assert_eq!(judge(&refused(5, "invalid_grant"), Purpose::Obtain, &CONCUR).verdict, Verdict::GrantGone);
     }
 
@@ -185,8 +195,11 @@ mod tests {
     fn law_7_what_came_after_sending_may_have_spent_the_token() {
         let unanswered = judge(&Failure::NoAnswer(NoAnswer::TimedOut), Purpose::Refresh, &CONCUR);
         assert_eq!(unanswered.spent, Spent::Maybe);
-        for (status, spent) in [(500, Spent::Maybe), (503, Spent::Maybe), (200, Spent::Maybe), (429, Spent::No)] {
-            let foreign = Foreign { status, oddity: Oddity::NotJson, retry_after: None, correlation_id: None };
+        for (status, spent) in
+            [(500, Spent::Maybe), (503, Spent::Maybe), (200, Spent::Maybe), (429, Spent::No)]
+        {
+            let foreign =
+                Foreign { status, oddity: Oddity::NotJson, retry_after: None, correlation_id: None };
             assert_eq!(judge(&Failure::Foreign(foreign), Purpose::Refresh, &CONCUR).spent, spent, "{status}");
         }
     }

@@ -1,5 +1,7 @@
 //! The life of a connection, told by its laws. Everything here is pure: time and jitter are arguments.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 use perennial_core::connection::{Answered, Aside, Blocked, Cause, Condition, Decision, Plan};
 use perennial_core::grant::Principal;
 use perennial_core::profile::{Purpose, concur::CONCUR};
@@ -116,7 +118,8 @@ fn law_5_the_previous_generation_stays_until_the_next_has_succeeded() {
 #[test]
 fn law_5_a_replaced_grant_stays_until_the_new_one_has_refreshed() {
     let later = NOW.plus(10);
-    let again = held().intend(plan(Purpose::Obtain, later)).accept(&tokens("b1", "s1"), &answered(later)).unwrap();
+    let again =
+        held().intend(plan(Purpose::Obtain, later)).accept(&tokens("b1", "s1"), &answered(later)).unwrap();
     assert_ne!(again.version().grant_id, held().version().grant_id);
     assert_eq!(again.version().generation, 2);
     assert_eq!(again.previous[0].refresh.expose(), "r1");
@@ -165,7 +168,10 @@ fn law_9_a_living_token_is_served_while_refreshing_fails() {
         connection.decide(&hour, NOW),
         Decision::HandOutAnyway(Blocked::PersonNeeded(State::Suspended))
     );
-    assert_eq!(connection.decide(&WANTED, NOW.plus(3600)), Decision::Stop(Blocked::PersonNeeded(State::Suspended)));
+    assert_eq!(
+        connection.decide(&WANTED, NOW.plus(3600)),
+        Decision::Stop(Blocked::PersonNeeded(State::Suspended))
+    );
 }
 
 #[test]
@@ -186,7 +192,10 @@ fn law_12_a_rejection_forces_one_refresh_in_five_minutes() {
     let connection = held().intend(forced).accept(&tokens("a2", "r1"), &answered(NOW)).unwrap();
     assert_eq!(connection.decide(&rejected, NOW), Decision::HandOut, "another token is in force by now");
     let again = Cause::Rejected(Fingerprint::of("a2"));
-    assert!(matches!(connection.decide(&again, NOW.plus(299)), Decision::Stop(Blocked::RejectedAgain { .. })));
+    assert!(matches!(
+        connection.decide(&again, NOW.plus(299)),
+        Decision::Stop(Blocked::RejectedAgain { .. })
+    ));
     assert_eq!(connection.decide(&again, NOW.plus(300)), Decision::Fly(Purpose::Refresh));
 }
 
@@ -197,7 +206,10 @@ fn law_12_passing_failures_back_off_and_a_person_may_insist() {
     assert_eq!(connection.state(NOW), State::BackingOff);
     let until = NOW.plus(300);
     assert_eq!(connection.condition, Condition::BackingOff { until, failures: 1 });
-    let ended = Connection { held: connection.held.clone().map(|held| perennial_core::connection::Held { access: None, ..held }), ..connection.clone() };
+    let ended = Connection {
+        held: connection.held.clone().map(|held| perennial_core::connection::Held { access: None, ..held }),
+        ..connection.clone()
+    };
     assert_eq!(ended.decide(&WANTED, NOW), Decision::Stop(Blocked::Until(until)));
     assert_eq!(ended.decide(&Cause::Asked, NOW), Decision::Fly(Purpose::Refresh));
     assert_eq!(ended.decide(&WANTED, late), Decision::Fly(Purpose::Refresh));
@@ -205,7 +217,8 @@ fn law_12_passing_failures_back_off_and_a_person_may_insist() {
 
 #[test]
 fn law_12_terminal_verdicts_are_not_retried_but_by_a_person() {
-    for (code, state) in [(61, State::Suspended), (54, State::Suspended), (108, State::NeedsReauthorization)] {
+    for (code, state) in [(61, State::Suspended), (54, State::Suspended), (108, State::NeedsReauthorization)]
+    {
         let connection = failed(&held(), Purpose::Refresh, &refusal(code), NOW);
         assert_eq!(connection.state(NOW), state);
         let long_after = NOW.plus(30 * DAY);
@@ -242,7 +255,8 @@ fn law_13_an_answer_for_somebody_else_is_kept_aside() {
     };
     let own = Connection { principal: Some(Principal::new("Company-A")), ..held() };
     assert!(own.intend(plan(Purpose::Refresh, NOW)).accept(&named("company-a"), &answered(NOW)).is_ok());
-    let aside = own.intend(plan(Purpose::Refresh, NOW)).accept(&named("company-b"), &answered(NOW)).unwrap_err();
+    let aside =
+        own.intend(plan(Purpose::Refresh, NOW)).accept(&named("company-b"), &answered(NOW)).unwrap_err();
     assert_eq!(refresh_token(&aside), "r1");
     assert_eq!(aside.candidates[0].reason, Aside::OtherPrincipal);
     assert_eq!(aside.state(NOW), State::Suspended);

@@ -40,7 +40,9 @@ pub enum Error {
         retry_at: Option<UnixTime>,
     },
     /// The connection's base is no place for its secrets.
-    #[error("{origin} is not one of the provider's addresses, and nobody named it when the grant was obtained")]
+    #[error(
+        "{origin} is not one of the provider's addresses, and nobody named it when the grant was obtained"
+    )]
     NotPermitted {
         /// Where the tokens would have gone.
         origin: Origin,

@@ -112,7 +112,9 @@ impl Keeper {
         let hand_out = self.join(connection, Cause::Wanted { min_ttl }).await?;
         let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
         if hand_out.expires_in < wanted && hand_out.warnings.is_empty() {
-            return Ok(hand_out.with(Warning::ShortLived("the server issues none that live longer".to_owned())));
+            return Ok(
+                hand_out.with(Warning::ShortLived("the server issues none that live longer".to_owned()))
+            );
         }
         Ok(hand_out)
     }
@@ -232,7 +234,8 @@ impl Keeper {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        let built = Builder::new_multi_thread().worker_threads(2).thread_name("perennial").enable_all().build();
+        let built =
+            Builder::new_multi_thread().worker_threads(2).thread_name("perennial").enable_all().build();
         let built = built.map_err(|error| Error::Internal(format!("no threads to be had: {error}")))?;
         Ok(self.runtime.get_or_init(|| built))
     }

@@ -75,7 +75,8 @@ impl Kit {
     }
 
     pub(crate) fn base_for(&self, seen: &Connection, purpose: Purpose) -> Result<Origin, Error> {
-        let default = || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
+        let default =
+            || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
         match (purpose, &seen.held) {
             (Purpose::Refresh, Some(held)) => Ok(held.base.clone()),
             _ => self.base.clone().map_or_else(default, Ok),
@@ -111,7 +112,9 @@ impl Kit {
     /// the lock says: its deadline is waited out (law 2).
     pub(crate) async fn look_again(&self, claim: &dyn Claim) -> Result<Connection, Error> {
         let seen = block_in_place(|| claim.read())?;
-        let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != self.kernel) else { return Ok(seen) };
+        let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != self.kernel) else {
+            return Ok(seen);
+        };
         let left = intent.deadline.since(seen.skew.server_time(self.clock.now()));
         let longest = self.answer_within * 2;
         let wait = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(longest);

@@ -123,7 +123,8 @@ impl Presentation<'_> {
             return Ok(self.refused(&intended, &Failure::Unreachable(Unreachable::TimedOut), sent_at));
         }
         let form = self.grant.form(&self.app.client);
-        let correlation_id = intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
+        let correlation_id =
+            intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
         let question = Question { path: seen.profile.token_path, form, correlation_id };
         let reply = line.ask(question, left).await; // send
         let received_at = kit.clock.now();
@@ -189,7 +190,9 @@ impl Presentation<'_> {
             return;
         }
         match block_in_place(|| self.kit.rescue.keep_unparsed(&self.order.name, &reply.body, at)) {
-            Ok(path) => tracing::warn!(path = %path.display(), "an answer that could not be read is kept, sealed"),
+            Ok(path) => {
+                tracing::warn!(path = %path.display(), "an answer that could not be read is kept, sealed")
+            }
             Err(error) => tracing::warn!(%error, "an answer that could not be read could not be kept either"),
         }
     }
@@ -230,7 +233,8 @@ impl Presentation<'_> {
         };
         let now = self.kit.clock.now();
         let hand_out = HandOut::of(&published, now);
-        let hand_out = hand_out.ok_or_else(|| Error::Internal("the new access token has ended already".to_owned()))?;
+        let hand_out =
+            hand_out.ok_or_else(|| Error::Internal("the new access token has ended already".to_owned()))?;
         Ok(Outcome::Landed(warnings.into_iter().fold(hand_out, HandOut::with)))
     }
 

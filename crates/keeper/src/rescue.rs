@@ -21,7 +21,12 @@ pub(crate) enum Kept {
     Overtaken(Box<Connection>),
 }
 
-pub(crate) async fn make_durable(kit: &Kit, claim: &mut dyn Claim, from: &Version, next: &Connection) -> Kept {
+pub(crate) async fn make_durable(
+    kit: &Kit,
+    claim: &mut dyn Claim,
+    from: &Version,
+    next: &Connection,
+) -> Kept {
     loop {
         let store_error = match block_in_place(|| claim.commit(from, next)) {
             Ok(()) => return Kept::InStore,
@@ -31,7 +36,9 @@ pub(crate) async fn make_durable(kit: &Kit, claim: &mut dyn Claim, from: &Versio
         tracing::error!(error = %store_error, "the store does not take the new tokens");
         match block_in_place(|| kit.rescue.keep(from, next, kit.clock.now())) {
             Ok(path) => return Kept::InRescueFile(path),
-            Err(error) => tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory"),
+            Err(error) => {
+                tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
+            }
         }
         tokio::time::sleep(HOLD).await;
     }
@@ -42,7 +49,9 @@ pub(crate) fn drain(kit: &Kit) {
     for waiting in kit.rescue.waiting() {
         match waiting {
             Ok(rescued) => take_in(kit, &rescued),
-            Err((path, error)) => tracing::warn!(path = %path.display(), %error, "a rescue file does not open"),
+            Err((path, error)) => {
+                tracing::warn!(path = %path.display(), %error, "a rescue file does not open")
+            }
         }
     }
 }
@@ -64,8 +73,13 @@ fn take_in(kit: &Kit, rescued: &Rescued) {
         let answered = Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None };
         claim.commit(&seen.version(), &seen.set_aside(&response, &answered, Aside::Late))
     };
-    match taken.map_err(|error| error.to_string()).and_then(|()| kit.rescue.done(rescued).map_err(|e| e.to_string())) {
-        Ok(()) => tracing::info!(connection = %rescued.name, "tokens from a rescue file were taken into the store"),
+    match taken
+        .map_err(|error| error.to_string())
+        .and_then(|()| kit.rescue.done(rescued).map_err(|e| e.to_string()))
+    {
+        Ok(()) => {
+            tracing::info!(connection = %rescued.name, "tokens from a rescue file were taken into the store")
+        }
         Err(error) => tracing::warn!(%error, "tokens in a rescue file still wait for the store"),
     }
 }

@@ -10,7 +10,14 @@ use std::time::Duration;
 /// Opens a file for writing, readable for its owner only; never through a symbolic link.
 pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)
 }
 
 /// Makes a directory (and those above it) that only its owner may enter.
@@ -42,7 +49,10 @@ pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
 /// on one machine share it, which host names would not show.
 pub(crate) fn kernel_id() -> String {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    boot_id.map_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned(), |id| id.trim().to_owned())
+    boot_id.map_or_else(
+        |_| rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        |id| id.trim().to_owned(),
+    )
 }
 
 /// Time since boot, suspend included: a deadline kept on it cannot be slept through.

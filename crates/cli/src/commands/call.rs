@@ -73,14 +73,22 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
     let patience = session.globals.timeout.unwrap_or(PATIENCE);
     let send = |hand_out: &HandOut| {
         let bearer = (hand_out.token_type.as_str(), &hand_out.access_token);
-        let answer = runtime.block_on(interruptible(http.call(&base, &request, bearer, &perennial::request_id(), patience)));
+        let answer = runtime.block_on(interruptible(http.call(
+            &base,
+            &request,
+            bearer,
+            &perennial::request_id(),
+            patience,
+        )));
         answer.map_err(|error| of_api(&base, &error))
     };
     let mut response = send(&hand_out)?;
     if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status) {
         match session.wait(&keeper, keeper.rejected(&name, &hand_out.access_token)) {
             Ok(newer) => response = send(&newer)?,
-            Err(trouble) => session.printer.note(&format!("not tried again with a new token: {}", trouble.message)),
+            Err(trouble) => {
+                session.printer.note(&format!("not tried again with a new token: {}", trouble.message))
+            }
         }
     }
     runtime.block_on(interruptible(write_out(call, &mut response)))?;
@@ -100,15 +108,24 @@ impl Words {
         let default = if has_body { Method::POST } else { Method::GET };
         let is_method = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
         let method = |word: &str| {
-            Method::from_bytes(word.as_bytes())
-                .map_err(|_| Trouble::usage(format!("\"{word}\" is no HTTP method"), "for example: perennial call GET /path"))
+            Method::from_bytes(word.as_bytes()).map_err(|_| {
+                Trouble::usage(
+                    format!("\"{word}\" is no HTTP method"),
+                    "for example: perennial call GET /path",
+                )
+            })
         };
         let (name, method, path) = match words {
             [path] => (None, default, path),
             [word, path] if is_method(word) => (None, method(word)?, path),
             [name, path] => (Some(name.clone()), default, path),
             [name, word, path] => (Some(name.clone()), method(word)?, path),
-            _ => return Err(Trouble::usage("a path is missing", "for example: perennial call /profile/identity/v4/Users")),
+            _ => {
+                return Err(Trouble::usage(
+                    "a path is missing",
+                    "for example: perennial call /profile/identity/v4/Users",
+                ));
+            }
         };
         Ok(Self { name, method, path: path.clone() })
     }
@@ -120,12 +137,16 @@ fn base(connection: &Connection, words: &Words, hand_out: &HandOut) -> Result<Or
         return Ok(hand_out.base.clone());
     }
     let hint = format!("name a path at {} instead, beginning with /", hand_out.base);
-    let origin = Origin::parse(&words.path)
-        .map_err(|error| Trouble::usage(format!("\"{}\" {error}", without_query(&words.path)), hint.clone()))?;
+    let origin = Origin::parse(&words.path).map_err(|error| {
+        Trouble::usage(format!("\"{}\" {error}", without_query(&words.path)), hint.clone())
+    })?;
     if connection.permits(&origin) {
         return Ok(origin);
     }
-    Err(Trouble::usage(format!("{origin} is not an address that this connection's token may be sent to"), hint))
+    Err(Trouble::usage(
+        format!("{origin} is not an address that this connection's token may be sent to"),
+        hint,
+    ))
 }
 
 fn without_query(address: &str) -> &str {
@@ -165,8 +186,9 @@ fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Trouble> {
         text.split_once(':').ok_or_else(|| Trouble::usage("a header has no colon in it", hint))?;
     let name = HeaderName::from_bytes(name.trim().as_bytes())
         .map_err(|_| Trouble::usage("a header's name has characters that do not belong there", hint))?;
-    let value = HeaderValue::from_str(value.trim())
-        .map_err(|_| Trouble::usage(format!("the value of {name} has characters that do not belong there"), hint))?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        Trouble::usage(format!("the value of {name} has characters that do not belong there"), hint)
+    })?;
     if name == AUTHORIZATION || name == HOST {
         return Err(Trouble::usage(format!("{name} is set by perennial"), "leave that header out"));
     }
@@ -175,7 +197,10 @@ fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Trouble> {
 
 fn read_data(text: &str) -> Result<Vec<u8>, Trouble> {
     let unreadable = |path: &str, error: &io::Error| {
-        Trouble::usage(format!("cannot read {path}: {error}"), "name a file with -d @FILE, or stdin with -d @-")
+        Trouble::usage(
+            format!("cannot read {path}: {error}"),
+            "name a file with -d @FILE, or stdin with -d @-",
+        )
     };
     match text.strip_prefix('@') {
         None => Ok(text.as_bytes().to_vec()),
@@ -192,7 +217,10 @@ async fn write_out(call: &Call, response: &mut ApiResponse) -> Result<(), Troubl
     let mut out: Box<dyn Write> = match &call.output {
         None => Box::new(io::stdout()),
         Some(path) => Box::new(File::create(path).map_err(|error| {
-            Trouble::usage(format!("cannot write {}: {error}", path.display()), "choose another file: -o FILE")
+            Trouble::usage(
+                format!("cannot write {}: {error}", path.display()),
+                "choose another file: -o FILE",
+            )
         })?),
     };
     if call.include {
@@ -205,7 +233,8 @@ async fn write_out(call: &Call, response: &mut ApiResponse) -> Result<(), Troubl
         }
         out.write_all(&[head.as_slice(), b"\r\n"].concat())?;
     }
-    let cut = |_: NoAnswer| Trouble::new(Exit::TryAgainLater, "the answer was cut off in the middle", "try again");
+    let cut =
+        |_: NoAnswer| Trouble::new(Exit::TryAgainLater, "the answer was cut off in the middle", "try again");
     while let Some(piece) = response.chunk().await.map_err(cut)? {
         out.write_all(&piece)?;
     }
@@ -245,7 +274,11 @@ pub(super) fn of_api(base: &Origin, error: &ApiError) -> Trouble {
         }
         ApiError::NoAnswer(NoAnswer::Reset(detail)) => {
             let hint = "the API may have carried it out; look before you repeat it";
-            Trouble::new(Exit::TryAgainLater, format!("{base}: the connection ended before an answer came ({detail})"), hint)
+            Trouble::new(
+                Exit::TryAgainLater,
+                format!("{base}: the connection ended before an answer came ({detail})"),
+                hint,
+            )
         }
         ApiError::Request(why) => Trouble::usage(why.clone(), "check the path and the headers"),
     }

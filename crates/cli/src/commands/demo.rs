@@ -37,8 +37,9 @@ pub(crate) struct Demo {
 
 pub(crate) fn carry_out(session: &Session, demo: &Demo) -> Result<Exit, Trouble> {
     session.start_log();
-    let sandbox = Sandbox::start(Config::default())
-        .map_err(|error| Trouble::new(Exit::Failed, format!("the sandbox cannot start: {error}"), "try again"))?;
+    let sandbox = Sandbox::start(Config::default()).map_err(|error| {
+        Trouble::new(Exit::Failed, format!("the sandbox cannot start: {error}"), "try again")
+    })?;
     let place = Place::make(&sandbox, demo.keep)?;
     let base = Origin::parse(sandbox.base_uri())
         .map_err(|error| Trouble::new(Exit::Failed, format!("the sandbox's address {error}"), "try again"))?;
@@ -90,7 +91,10 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn tutorial(&self) -> Result<(), Trouble> {
-        self.say(&format!("A sandbox of Concur's OAuth service runs in this process, at {}.", self.sandbox.base_uri()))?;
+        self.say(&format!(
+            "A sandbox of Concur's OAuth service runs in this process, at {}.",
+            self.sandbox.base_uri()
+        ))?;
         self.say(&format!("The directory is {}.", self.dir.display()))?;
 
         self.say("\n1. The first run finds no credentials.json.")?;
@@ -124,12 +128,19 @@ impl Show<'_> {
         let connection = self.keeper.connection(ONLY_CONNECTION)?;
         let expiry = connection.held.as_ref().and_then(|held| held.refresh_expiry).map(Expiry::at);
         let until = expiry.map(|at| moment(connection.skew.host_time(at), self.keeper.now()));
-        Ok(format!("the refresh token is good until {}", until.unwrap_or_else(|| "an unknown date".to_owned())))
+        Ok(format!(
+            "the refresh token is good until {}",
+            until.unwrap_or_else(|| "an unknown date".to_owned())
+        ))
     }
 
     fn call(&self, hand_out: &HandOut) -> Result<u16, Trouble> {
-        let request =
-            ApiRequest { method: Method::GET, path: USERS.to_owned(), headers: HeaderMap::new(), body: Bytes::new() };
+        let request = ApiRequest {
+            method: Method::GET,
+            path: USERS.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
         let bearer = (hand_out.token_type.as_str(), &hand_out.access_token);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (http, id) = (Http::new(self.http.clone()), perennial::request_id());
@@ -145,7 +156,9 @@ impl Show<'_> {
     fn what_next(&self, kept: bool) -> Result<(), Trouble> {
         self.say("\nWhat to try next:")?;
         self.say("  perennial sandbox --listen 127.0.0.1:8443 --write-credentials demo")?;
-        self.say("  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem")?;
+        self.say(
+            "  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem",
+        )?;
         self.say(&format!("  perennial call --dir demo --ca-cert demo/sandbox-ca.pem {USERS}"))?;
         self.say("With real Concur credentials, in a directory of your own: perennial run")?;
         if kept {

@@ -62,7 +62,9 @@ fn report(session: &Session, keeper: &Keeper, name: &str, refreshed: bool) -> Re
     let until = expiry.map_or("an unknown date".to_owned(), |at| moment(at, now));
     session.printer.note(&match (refreshed, due) {
         (true, _) => format!("{name}: renewed; the refresh token is good until {until}"),
-        (false, Some(due)) => format!("{name}: not due before {}; the refresh token is good until {until}", moment(due, now)),
+        (false, Some(due)) => {
+            format!("{name}: not due before {}; the refresh token is good until {until}", moment(due, now))
+        }
         (false, None) => format!("{name}: nothing to renew"),
     });
     Ok(Exit::Done)

@@ -7,8 +7,8 @@ use crate::session::{Session, obtaining_base};
 use crate::words::moment;
 use clap::Args;
 use perennial::core::{Connection, Expiry, State};
-use perennial::store::sap_sample::{CREDENTIALS_FILE, Credentials, ONLY_CONNECTION, TOKEN_FILE};
 use perennial::store::StoreError;
+use perennial::store::sap_sample::{CREDENTIALS_FILE, Credentials, ONLY_CONNECTION, TOKEN_FILE};
 use perennial::{Error, HandOut, Keeper, SapSample};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,9 @@ impl Tutorial<'_> {
             Ok(connection) => connection,
             Err(Error::Store(error)) if matches!(*error, StoreError::Unreadable { .. }) => {
                 let aside = self.keeper.set_unreadable_aside(ONLY_CONNECTION)?;
-                let place = aside.as_ref().map_or(String::new(), |path: &PathBuf| format!("; it is kept as {}", path.display()));
+                let place = aside
+                    .as_ref()
+                    .map_or(String::new(), |path: &PathBuf| format!("; it is kept as {}", path.display()));
                 self.session.printer.warn(&format!("{error}{place}"));
                 return Ok(None);
             }
@@ -126,7 +128,9 @@ impl Tutorial<'_> {
         let looks_expired = connection.refresh_token_looks_expired(now);
         let given_up = connection.state(now) == State::NeedsReauthorization;
         if given_up {
-            self.tell("  the stored refresh token was refused before; it is kept, and a new grant is obtained")?;
+            self.tell(
+                "  the stored refresh token was refused before; it is kept, and a new grant is obtained",
+            )?;
             return self.obtain();
         }
         if looks_expired {
@@ -141,7 +145,9 @@ impl Tutorial<'_> {
             }
             Ok(Some(hand_out)) => self.report(&hand_out, "renewed by a refresh grant"),
             Err(trouble) if trouble.verdict == Some("grant_gone") => {
-                self.session.printer.note("the stored refresh token was refused; it is kept, and a new grant is obtained");
+                self.session
+                    .printer
+                    .note("the stored refresh token was refused; it is kept, and a new grant is obtained");
                 self.obtain()
             }
             Err(trouble) if looks_expired => Err(trouble),

@@ -16,13 +16,16 @@ use std::time::Duration;
 /// For people who have no Concur tenant, and for tests. When it is ready it prints one line of JSON: base_uri, ca_cert,
 /// app_id, client_secret, company_uuid, request_token. Faults are made by POST /sandbox/faults: see docs/sandbox.md.
 #[derive(Args, Debug)]
-#[command(name = "sandbox", after_help = "\
+#[command(
+    name = "sandbox",
+    after_help = "\
 Examples:
   perennial sandbox --write-credentials demo
   perennial sandbox --listen 127.0.0.1:8443 --access-lifetime 2m --rotate always
 
 Then, in another terminal, with the base_uri that it printed:
-  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem")]
+  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem"
+)]
 pub(crate) struct SandboxArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -88,7 +91,11 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
         ..Config::default()
     };
     Sandbox::start(config).map_err(|error| {
-        Trouble::new(Exit::Failed, format!("the sandbox cannot start: {error}"), "choose another address: --listen 127.0.0.1:0")
+        Trouble::new(
+            Exit::Failed,
+            format!("the sandbox cannot start: {error}"),
+            "choose another address: --listen 127.0.0.1:0",
+        )
     })
 }
 

@@ -32,7 +32,9 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
     let names = status.name.as_ref().map_or_else(|| keeper.names(), |name| Ok(vec![name.clone()]))?;
     let connections = names.iter().map(|name| keeper.connection(name)).collect::<Result<Vec<_>, _>>()?;
     if session.globals.json {
-        session.printer.json_data(&connections.iter().map(|connection| as_json(&keeper, connection)).collect())?;
+        session
+            .printer
+            .json_data(&connections.iter().map(|connection| as_json(&keeper, connection)).collect())?;
     } else {
         let blocks: Vec<_> = connections.iter().map(|connection| as_text(&keeper, connection)).collect();
         session.printer.data(&blocks.join("\n"))?;
@@ -75,15 +77,21 @@ fn as_text(keeper: &Keeper, connection: &Connection) -> String {
     let mut lines = vec![format!("{}: {}", connection.name, keeper.state(connection).as_str())];
     let mut line = |label: &str, text: String| lines.push(format!("  {label:<14}{text}"));
     let none = || "none".to_owned();
-    line("principal", connection.principal.as_ref().map_or_else(|| "not known yet".to_owned(), ToString::to_string));
+    line(
+        "principal",
+        connection.principal.as_ref().map_or_else(|| "not known yet".to_owned(), ToString::to_string),
+    );
     if let Some(held) = &connection.held {
         line("geolocation", held.base.to_string());
         line("access token", times.access.map_or_else(none, |expiry| until(expiry, now)));
-        line("refresh token", match (&held.refresh, times.refresh) {
-            (None, _) => none(),
-            (Some(_), None) => "held; its end is not known".to_owned(),
-            (Some(_), Some(expiry)) => until(expiry, now),
-        });
+        line(
+            "refresh token",
+            match (&held.refresh, times.refresh) {
+                (None, _) => none(),
+                (Some(_), None) => "held; its end is not known".to_owned(),
+                (Some(_), Some(expiry)) => until(expiry, now),
+            },
+        );
         line("generation", held.generation.to_string());
         let written_elsewhere = || "not known: something else wrote these tokens".to_owned();
         line("last refresh", times.refreshed.map_or_else(written_elsewhere, |at| moment(at, now)));

@@ -26,7 +26,11 @@ pub(crate) fn carry_out(session: &Session, whoami: &Whoami) -> Result<Exit, Trou
     let name = session.name(&keeper, whoami.name.as_deref())?;
     let connection = keeper.connection(&name)?;
     let Some(held) = &connection.held else {
-        return Err(Trouble::new(Exit::PersonMustAct, "there are no tokens yet", "this obtains the first ones: perennial run"));
+        return Err(Trouble::new(
+            Exit::PersonMustAct,
+            "there are no tokens yet",
+            "this obtains the first ones: perennial run",
+        ));
     };
     let claims = held.id_token.as_ref().and_then(|token| jwt::claims(token.expose())).unwrap_or_default();
     let principal = claim(&claims, "sub").or_else(|| connection.principal.as_ref().map(ToString::to_string));

@@ -1,6 +1,12 @@
 //! A directory, a sandbox, and the real binary: what every story here is told with.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::expect_used,
+    reason = "each test file uses its own part of this module"
+)]
 
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::Value;

@@ -30,7 +30,13 @@ pub struct Fault {
 impl Fault {
     /// Puts a failure into words.
     #[must_use]
-    pub fn of(failure: &Failure, judgement: &Judgement, purpose: Purpose, profile: &Profile, at: UnixTime) -> Self {
+    pub fn of(
+        failure: &Failure,
+        judgement: &Judgement,
+        purpose: Purpose,
+        profile: &Profile,
+        at: UnixTime,
+    ) -> Self {
         let (status, code, description, correlation_id) = match failure {
             Failure::Refused(refusal) => (
                 Some(refusal.status),
@@ -73,12 +79,18 @@ pub fn words(failure: &Failure, profile: &Profile) -> String {
             Unreachable::Proxy(detail) => format!("the proxy did not let the request through ({detail})"),
             Unreachable::TimedOut => "no connection in time".to_owned(),
         },
-        Failure::NoAnswer(NoAnswer::TimedOut) => "no answer in time; the request may have been carried out".to_owned(),
+        Failure::NoAnswer(NoAnswer::TimedOut) => {
+            "no answer in time; the request may have been carried out".to_owned()
+        }
         Failure::NoAnswer(NoAnswer::Reset(detail)) => {
-            format!("the connection ended before an answer came ({detail}); the request may have been carried out")
+            format!(
+                "the connection ended before an answer came ({detail}); the request may have been carried out"
+            )
         }
         Failure::Refused(refusal) => refusal_words(refusal, profile),
-        Failure::Foreign(foreign) => format!("HTTP {}: the answer {}", foreign.status, foreign.oddity.words()),
+        Failure::Foreign(foreign) => {
+            format!("HTTP {}: the answer {}", foreign.status, foreign.oddity.words())
+        }
     }
 }
 

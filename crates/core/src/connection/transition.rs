@@ -1,6 +1,8 @@
 //! What each event makes of a connection. Every function takes it as it was, and returns it as it is to be written.
 
-use super::{Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse};
+use super::{
+    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse,
+};
 use crate::origin::Origin;
 use crate::profile::Purpose;
 use crate::schedule::{self, Jitter};
@@ -90,7 +92,9 @@ impl Connection {
     fn count_request_token(&mut self, presented: &Fingerprint, at: UnixTime) {
         match &mut self.request_token {
             Some(token) if token.fingerprint == *presented => token.uses += 1,
-            other => *other = Some(RequestTokenUse { fingerprint: presented.clone(), uses: 1, first_used_at: at }),
+            other => {
+                *other = Some(RequestTokenUse { fingerprint: presented.clone(), uses: 1, first_used_at: at });
+            }
         }
     }
 
@@ -110,12 +114,14 @@ impl Connection {
     /// The connection with the answer kept aside, when it names another principal (law 13).
     pub fn accept(&self, response: &TokenResponse, answered: &Answered) -> Result<Self, Box<Self>> {
         let mut next = self.heard(answered);
-        let stranger = response.principal().zip(self.principal.as_ref()).is_some_and(|(named, own)| !named.is(own));
+        let stranger =
+            response.principal().zip(self.principal.as_ref()).is_some_and(|(named, own)| !named.is(own));
         if stranger {
             next.last_fault = Some(Fault::stranger(response, answered, &next));
             // An obtaining request that went wrong says nothing about the grant that is held.
             let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
-            next.condition = if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
+            next.condition =
+                if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
             next.intent = None;
             return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
         }
@@ -193,7 +199,8 @@ impl Connection {
         let purpose = self.intent.as_ref().map_or(Purpose::Refresh, |intent| intent.purpose);
         let at = self.skew.server_time(now);
         let mut fault = Fault::of(failure, judgement, purpose, self.profile, at);
-        fault.correlation_id = fault.correlation_id.or_else(|| self.intent.as_ref().map(|i| i.correlation_id.clone()));
+        fault.correlation_id =
+            fault.correlation_id.or_else(|| self.intent.as_ref().map(|i| i.correlation_id.clone()));
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
             next.intent = None;
@@ -209,7 +216,9 @@ impl Connection {
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
             (Verdict::Unknown, _) if gave_code && failures > UNKNOWN_CODE_TRIES => Condition::Suspended,
-            (Verdict::Unknown | Verdict::Relocate, Spent::No) => Condition::BackingOff { until: wait(None), failures },
+            (Verdict::Unknown | Verdict::Relocate, Spent::No) => {
+                Condition::BackingOff { until: wait(None), failures }
+            }
             (Verdict::Unknown | Verdict::Relocate, Spent::Maybe) => {
                 Condition::Uncertain { until: wait(None), failures }
             }
@@ -217,7 +226,9 @@ impl Connection {
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
             (Verdict::GrantGone, _) if purpose == Purpose::Obtain => Condition::Sound,
             (Verdict::GrantGone, _) => Condition::NeedsReauthorization,
-            (Verdict::FixClient | Verdict::FixScope | Verdict::AskSupport | Verdict::OurBug, _) => Condition::Suspended,
+            (Verdict::FixClient | Verdict::FixScope | Verdict::AskSupport | Verdict::OurBug, _) => {
+                Condition::Suspended
+            }
         };
         next
     }

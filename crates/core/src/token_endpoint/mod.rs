@@ -164,7 +164,8 @@ impl Oddity {
 /// # Errors
 /// [`Failure::Refused`] or [`Failure::Foreign`]; the other two never reach a body.
 pub fn read(reply: &Reply, now: UnixTime) -> Result<TokenResponse, Failure> {
-    let retry_after = reply.retry_after.as_deref().and_then(|text| wire::retry_after(text, reply.date.as_deref(), now));
+    let retry_after =
+        reply.retry_after.as_deref().and_then(|text| wire::retry_after(text, reply.date.as_deref(), now));
     let foreign = |oddity| {
         let correlation_id = reply.correlation_id.clone();
         Failure::Foreign(Foreign { status: reply.status, oddity, retry_after, correlation_id })
@@ -209,7 +210,10 @@ fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Dura
         code,
         error,
         description: text("error_description"),
-        geolocation: members.get("geolocation").and_then(Value::as_str).and_then(|base| Origin::parse(base).ok()),
+        geolocation: members
+            .get("geolocation")
+            .and_then(Value::as_str)
+            .and_then(|base| Origin::parse(base).ok()),
         retry_after,
         correlation_id: reply.correlation_id.clone(),
     })

@@ -100,7 +100,8 @@ impl TokenResponse {
     pub fn access_lifetime(&self) -> Option<Duration> {
         self.expires_in.or_else(|| {
             let claims = jwt::claims(self.access_token.expose())?;
-            let seconds = wire::integer(claims.get("exp")?)?.checked_sub(wire::integer(claims.get("iat")?)?)?;
+            let seconds =
+                wire::integer(claims.get("exp")?)?.checked_sub(wire::integer(claims.get("iat")?)?)?;
             wire::lifetime(&seconds.into())
         })
     }
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn law_10_a_response_does_not_print_its_tokens() {
-        let response = read(json!({"access_token": "canary-a", "refresh_token": "canary-r", "x": "canary-x"}));
+        let response =
+            read(json!({"access_token": "canary-a", "refresh_token": "canary-r", "x": "canary-x"}));
         let printed = format!("{response:?} {:?}", response.as_ref().unwrap().others);
         assert!(!printed.contains("canary"), "{printed}");
     }

@@ -18,7 +18,10 @@ pub fn integer(value: &Value) -> Option<i64> {
 }
 
 fn whole(number: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the fraction is dropped on purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates, and the fraction is dropped on purpose"
+    )]
     number.is_finite().then_some(number as i64)
 }
 
@@ -70,7 +73,9 @@ mod tests {
         assert_eq!(seconds(json!(" 3600 ")), Some(3600));
         assert_eq!(seconds(json!(3599.9)), Some(3599));
         assert_eq!(seconds(json!("3599.9")), Some(3599));
-        for odd in [json!(-1), json!(0), json!("soon"), json!(null), json!([3600]), json!(1e300), json!("NaN")] {
+        for odd in
+            [json!(-1), json!(0), json!("soon"), json!(null), json!([3600]), json!(1e300), json!("NaN")]
+        {
             assert_eq!(seconds(odd.clone()), None, "{odd}");
         }
     }
@@ -93,7 +98,10 @@ mod tests {
         assert_eq!(retry_after("120", None, now), Some(Duration::from_secs(120)));
         let date = "Sun, 06 Nov 1994 08:50:37 GMT";
         assert_eq!(retry_after(date, None, now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after(date, Some("Sun, 06 Nov 1994 08:50:07 GMT"), now), Some(Duration::from_secs(30)));
+        assert_eq!(
+            retry_after(date, Some("Sun, 06 Nov 1994 08:50:07 GMT"), now),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(retry_after("later", None, now), None);
     }
 }

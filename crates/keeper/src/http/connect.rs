@@ -87,7 +87,9 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self, base: &Origin) -> Result<SendRequest<Full<Bytes>>, Unreachable> {
-        tokio::time::timeout(CONNECT_PATIENCE, self.connect_in_time(base)).await.unwrap_or(Err(Unreachable::TimedOut))
+        tokio::time::timeout(CONNECT_PATIENCE, self.connect_in_time(base))
+            .await
+            .unwrap_or(Err(Unreachable::TimedOut))
     }
 
     async fn connect_in_time(&self, base: &Origin) -> Result<SendRequest<Full<Bytes>>, Unreachable> {
@@ -104,7 +106,8 @@ impl Connector {
     }
 
     async fn tcp(&self, base: &Origin) -> Result<TokioIo<TcpStream>, Unreachable> {
-        let target: Uri = base.to_string().parse().map_err(|_| Unreachable::Connect("not an address".to_owned()))?;
+        let target: Uri =
+            base.to_string().parse().map_err(|_| Unreachable::Connect("not an address".to_owned()))?;
         // Plain http is for this machine only (law 10), so it is never handed to a proxy.
         match self.proxies.get_or_init(Matcher::from_env).intercept(&target).filter(|_| base.is_secure()) {
             Some(proxy) => through(&proxy, self.connector(proxy.uri()), target).await,
@@ -131,7 +134,9 @@ async fn through(
 ) -> Result<TokioIo<TcpStream>, Unreachable> {
     if proxy.uri().scheme_str() != Some("http") {
         let scheme = proxy.uri().scheme_str().unwrap_or("no");
-        return Err(Unreachable::Proxy(format!("proxies of scheme {scheme} are not supported, http:// ones are")));
+        return Err(Unreachable::Proxy(format!(
+            "proxies of scheme {scheme} are not supported, http:// ones are"
+        )));
     }
     let with_port = format!("{}:{}", target.host().unwrap_or_default(), target.port_u16().unwrap_or(443));
     let target = Uri::builder().scheme("https").authority(with_port).path_and_query("/").build();
@@ -159,7 +164,8 @@ where
 fn tls_config(options: &Options) -> Result<Arc<ClientConfig>, String> {
     let mut extra = Vec::new();
     if let Some(path) = &options.ca_cert {
-        let unreadable = |error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", path.display());
+        let unreadable =
+            |error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", path.display());
         for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
             extra.push(certificate.map_err(unreadable)?);
         }
@@ -168,7 +174,8 @@ fn tls_config(options: &Options) -> Result<Arc<ClientConfig>, String> {
         }
     }
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| error.to_string())?;
+    let verifier =
+        Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| error.to_string())?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

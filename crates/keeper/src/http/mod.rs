@@ -48,7 +48,11 @@ pub trait TokenEndpoint: Send + Sync + 'static {
 /// A connection on which nothing has been sent yet.
 pub trait Line: Send {
     /// Sends one request, once, and waits for its answer at most `patience`.
-    fn ask(self: Box<Self>, question: Question, patience: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>>;
+    fn ask(
+        self: Box<Self>,
+        question: Question,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Reply, NoAnswer>>;
 }
 
 /// A token request.
@@ -92,7 +96,11 @@ struct Wire {
 }
 
 impl Line for Wire {
-    fn ask(mut self: Box<Self>, question: Question, patience: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+    fn ask(
+        mut self: Box<Self>,
+        question: Question,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
         Box::pin(async move {
             let ended = |error: &dyn std::error::Error| NoAnswer::Reset(connect::innermost(error));
             let request = Request::builder()
@@ -111,7 +119,8 @@ impl Line for Wire {
                 Ok((head, incoming))
             };
             let started = tokio::time::Instant::now();
-            let (head, incoming) = tokio::time::timeout(patience, answered).await.map_err(|_| NoAnswer::TimedOut)??;
+            let (head, incoming) =
+                tokio::time::timeout(patience, answered).await.map_err(|_| NoAnswer::TimedOut)??;
             let left = patience.saturating_sub(started.elapsed());
             let (body, end) = body::read(&head.headers, incoming, left).await;
             Ok(Reply {

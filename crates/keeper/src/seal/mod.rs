@@ -88,7 +88,8 @@ fn make_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, SealError> {
 }
 
 fn from_hex(digits: &[u8]) -> Option<[u8; KEY]> {
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 2 * KEY && digits.is_ascii())?;
+    let digits =
+        std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 2 * KEY && digits.is_ascii())?;
     let mut key = [0; KEY];
     for (byte, pair) in key.iter_mut().zip(0..) {
         *byte = u8::from_str_radix(digits.get(2 * pair..2 * pair + 2)?, 16).ok()?;

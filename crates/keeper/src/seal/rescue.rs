@@ -109,7 +109,8 @@ impl Rescue {
         let places = self.places.as_ref().ok_or(SealError::Foreign)?;
         unix::make_private_dir(&places.rescue_dir)?;
         let plain = Zeroizing::new(record.to_string());
-        let sealed = Sealer::with_key_file(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
+        let sealed =
+            Sealer::with_key_file(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
         let path = places.rescue_dir.join(format!("{}-{kind}-{}", self.prefix(), random::id()));
         Durable::new(path.clone()).replace(&sealed)?;
         Ok(path)

@@ -38,7 +38,8 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
     let empty = Members::new();
     let own = members.get(BOOKKEEPING).and_then(Value::as_object).unwrap_or(&empty);
     let mut connection = fresh;
-    connection.permitted = list(own, "permitted_origins").filter_map(|v| Origin::parse(v.as_str()?).ok()).collect();
+    connection.permitted =
+        list(own, "permitted_origins").filter_map(|v| Origin::parse(v.as_str()?).ok()).collect();
     if let Some(id) = text(own, "id") {
         connection.id = id.to_owned();
     }
@@ -47,7 +48,10 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
     }
     connection.skew = object(own, "clock")
         .filter(|clock| text(clock, "kernel") == Some(kernel))
-        .map(|clock| Skew { seconds: number(clock, "skew").unwrap_or(0), suspected: number(clock, "suspected") })
+        .map(|clock| Skew {
+            seconds: number(clock, "skew").unwrap_or(0),
+            suspected: number(clock, "suspected"),
+        })
         .unwrap_or_default();
     connection.previous = list(own, "previous").filter_map(previous_from).collect();
     connection.candidates = list(own, "candidates").filter_map(candidate_from).collect();
@@ -136,7 +140,11 @@ fn expiry_claim(access_token: &str) -> Option<Expiry> {
 
 fn others(members: &Members) -> Members {
     let known = |name: &str| KNOWN_MEMBERS.contains(&name) || name == BOOKKEEPING || name == COMPANY;
-    members.iter().filter(|(name, _)| !known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    members
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Writes a connection into a document. `members` is what stands there now: keys that nobody here knows survive.
@@ -233,7 +241,9 @@ fn condition_to(condition: Condition) -> Value {
         Condition::BackingOff { until, failures } => {
             json!({"state": "backing_off", "until": until.0, "failures": failures})
         }
-        Condition::Uncertain { until, failures } => json!({"state": "uncertain", "until": until.0, "failures": failures}),
+        Condition::Uncertain { until, failures } => {
+            json!({"state": "uncertain", "until": until.0, "failures": failures})
+        }
         Condition::Suspended => json!({"state": "suspended"}),
         Condition::NeedsReauthorization => json!({"state": "needs_reauthorization"}),
         Condition::Revoked => json!({"state": "revoked"}),
@@ -450,7 +460,10 @@ mod tests {
         let at = UnixTime(1_800_000_000);
         let answered = Answered { base, sent_at: at, received_at: at, date: Some(at.plus(100)) };
         let intended = fresh().intend(plan);
-        intended.set_aside(&answer("late"), &answered, Aside::Late).accept(&answer("first"), &answered).unwrap()
+        intended
+            .set_aside(&answer("late"), &answered, Aside::Late)
+            .accept(&answer("first"), &answered)
+            .unwrap()
     }
 
     #[test]

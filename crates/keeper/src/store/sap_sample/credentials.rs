@@ -48,7 +48,8 @@ impl Credentials {
         };
         let members =
             parse(&bytes).map_err(|reason| StoreError::Unreadable { path: path.to_owned(), reason })?;
-        Self::from_members(&members).map_err(|problems| StoreError::Incomplete { path: path.to_owned(), problems })
+        Self::from_members(&members)
+            .map_err(|problems| StoreError::Incomplete { path: path.to_owned(), problems })
     }
 
     /// Reads the text of the file.
@@ -68,9 +69,12 @@ impl Credentials {
                 problem(&mut problems, format!("{name} is empty"))
             }
             Some(Value::String(text)) => text.trim().to_owned(),
-            Some(other) => problem(&mut problems, format!("{name} must be a text in quotes, and is {}", kind(other))),
+            Some(other) => {
+                problem(&mut problems, format!("{name} must be a text in quotes, and is {}", kind(other)))
+            }
         };
-        let client = Client { id: field("appID", false), secret: ClientSecret::new(field("clientSecret", false)) };
+        let client =
+            Client { id: field("appID", false), secret: ClientSecret::new(field("clientSecret", false)) };
         let grant_type = field("grantType", true);
         let company = Principal::new(field("companyUUID", false));
         let request_token = field("companyRequestToken", true);
@@ -79,7 +83,8 @@ impl Credentials {
             [("grantType", grant_type, "password"), ("credentialType", credential_type, "authtoken")]
         {
             if !value.is_empty() && value != known {
-                problems.push(format!("{name} must be \"{known}\", the only one that this file can stand for"));
+                problems
+                    .push(format!("{name} must be \"{known}\", the only one that this file can stand for"));
             }
         }
         if !problems.is_empty() {
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_and_no_value_is_shown() {
-        let text = br#"{"appID": 5, "clientSecret": "", "grantType": "canary", "companyRequestToken": ["canary"]}"#;
+        let text =
+            br#"{"appID": 5, "clientSecret": "", "grantType": "canary", "companyRequestToken": ["canary"]}"#;
         let problems = Credentials::parse(text).unwrap_err();
         assert_eq!(
             problems,
@@ -167,10 +173,14 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_and_crlf_are_taken_and_a_trailing_comma_is_placed() {
-        let good = b"\xef\xbb\xbf{\r\n\"appID\":\"a\",\r\n\"clientSecret\":\"s\",\r\n\"companyUUID\":\"c\"\r\n}";
+        let good =
+            b"\xef\xbb\xbf{\r\n\"appID\":\"a\",\r\n\"clientSecret\":\"s\",\r\n\"companyUUID\":\"c\"\r\n}";
         assert!(Credentials::parse(good).is_ok());
         let comma = b"{\n\"appID\":\"a\",\n}";
-        assert_eq!(Credentials::parse(comma).unwrap_err(), ["not valid JSON: trailing comma at line 3 column 1"]);
+        assert_eq!(
+            Credentials::parse(comma).unwrap_err(),
+            ["not valid JSON: trailing comma at line 3 column 1"]
+        );
         assert_eq!(Credentials::parse(b"\xff\xfe{\0").unwrap_err(), ["it is in UTF-16; save it as UTF-8"]);
     }
 }

@@ -45,14 +45,19 @@ impl SapSample {
             return Err(StoreError::Unsafe { path: given, reason: "is not a directory".to_owned() });
         }
         if unix::is_open_to_all(&metadata) {
-            let reason = format!("can be written by everybody; take that right away: chmod o-w {}", dir.display());
+            let reason =
+                format!("can be written by everybody; take that right away: chmod o-w {}", dir.display());
             return Err(StoreError::Unsafe { path: dir, reason });
         }
         // A symbolic link is followed once, here: the lock must stand beside the real file, or two directories that
         // share one token file would have two locks.
         let path = dir.join(TOKEN_FILE);
         let real = fs::canonicalize(&path).unwrap_or(path);
-        let fresh = Connection::new(format!("sap-sample-{}", Fingerprint::of(&real.to_string_lossy())), ONLY_CONNECTION, &CONCUR);
+        let fresh = Connection::new(
+            format!("sap-sample-{}", Fingerprint::of(&real.to_string_lossy())),
+            ONLY_CONNECTION,
+            &CONCUR,
+        );
         Ok(Self { dir, file: TokenFile::new(Durable::new(real), fresh) })
     }
 
@@ -74,7 +79,10 @@ impl SapSample {
         let mut notices = Vec::new();
         for path in [self.dir.join(CREDENTIALS_FILE), self.file.path().to_owned()] {
             if fs::metadata(&path).is_ok_and(|metadata| unix::is_readable_by_others(&metadata)) {
-                notices.push(format!("{0} can be read by others; take that right away: chmod 600 {0}", path.display()));
+                notices.push(format!(
+                    "{0} can be read by others; take that right away: chmod 600 {0}",
+                    path.display()
+                ));
             }
         }
         if self.file.read().is_ok_and(|read| read.by_another) {

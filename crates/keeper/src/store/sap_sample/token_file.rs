@@ -45,10 +45,15 @@ impl TokenFile {
             let bytes = self.file.read().map_err(StoreError::io("read", self.path()))?;
             match parse(bytes.as_ref().map(|bytes| bytes.as_slice())) {
                 Ok(members) => return Ok(members),
-                Err(reason) if looks == LOOKS => return Err(StoreError::Unreadable { path: self.path().to_owned(), reason }),
+                Err(reason) if looks == LOOKS => {
+                    return Err(StoreError::Unreadable { path: self.path().to_owned(), reason });
+                }
                 Err(_) => looks += 1,
             }
-            #[expect(clippy::disallowed_methods, reason = "a program that takes no lock tells nobody that it is done")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a program that takes no lock tells nobody that it is done"
+            )]
             std::thread::sleep(PAUSE);
         }
     }
@@ -67,14 +72,17 @@ fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
         Err(error) => return Err(syntax(&error)),
     };
     let ours = members.contains_key(document::BOOKKEEPING);
-    let tokens = ["refresh_token", "access_token"].iter().any(|name| members.get(*name).is_some_and(Value::is_string));
+    let tokens =
+        ["refresh_token", "access_token"].iter().any(|name| members.get(*name).is_some_and(Value::is_string));
     if ours || tokens { Ok(members) } else { Err("it holds no tokens".to_owned()) }
 }
 
 /// A syntax error with its place. serde_json quotes no input in syntax errors; in others it might.
 pub(super) fn syntax(error: &serde_json::Error) -> String {
     match error.classify() {
-        serde_json::error::Category::Syntax | serde_json::error::Category::Eof => format!("not valid JSON: {error}"),
+        serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
+            format!("not valid JSON: {error}")
+        }
         _ => format!("not valid JSON at line {} column {}", error.line(), error.column()),
     }
 }
@@ -90,7 +98,10 @@ impl Locked {
     pub(super) fn try_lock(token_file: &TokenFile) -> Result<Option<Self>, StoreError> {
         let path = token_file.path();
         if fs::metadata(path).is_ok_and(|metadata| unix::is_read_only(&metadata)) {
-            let reason = format!("is read-only, so new tokens could not be stored; allow it: chmod u+w {}", path.display());
+            let reason = format!(
+                "is read-only, so new tokens could not be stored; allow it: chmod u+w {}",
+                path.display()
+            );
             return Err(StoreError::Unsafe { path: path.to_owned(), reason });
         }
         let lock_path = lock_path(path);
@@ -112,9 +123,13 @@ impl Locked {
     fn finish_what_died(&self) -> Result<(), StoreError> {
         let durable = &self.token_file.file;
         let path = self.token_file.path();
-        let Some(left) = durable.left_in_reserved().map_err(StoreError::io("read", path))? else { return Ok(()) };
+        let Some(left) = durable.left_in_reserved().map_err(StoreError::io("read", path))? else {
+            return Ok(());
+        };
         let Ok(members) = parse(Some(left.as_slice())) else { return Ok(()) };
-        let (Ok(now), left) = (self.token_file.read(), self.token_file.document(&members)) else { return Ok(()) };
+        let (Ok(now), left) = (self.token_file.read(), self.token_file.document(&members)) else {
+            return Ok(());
+        };
         let (now, left) = (now.connection, left.connection);
         if left.version() == now.version() && left.intent.is_some() == now.intent.is_some() {
             return Ok(());
@@ -178,9 +193,12 @@ impl Claim for Locked {
 
     fn set_unreadable_aside(&mut self) -> Result<Option<PathBuf>, StoreError> {
         match self.token_file.members() {
-            Err(StoreError::Unreadable { path, .. }) => {
-                self.token_file.file.move_aside("unreadable").map(Some).map_err(StoreError::io("keep aside", path))
-            }
+            Err(StoreError::Unreadable { path, .. }) => self
+                .token_file
+                .file
+                .move_aside("unreadable")
+                .map(Some)
+                .map_err(StoreError::io("keep aside", path)),
             Err(error) => Err(error),
             Ok(_) => Ok(None),
         }
@@ -202,7 +220,8 @@ const DERIVED_FROM: &str = "derived_from";
 fn note_derivation(document: &mut Map<String, Value>, from: &Version) {
     if let Some(Value::Object(own)) = document.get_mut(document::BOOKKEEPING) {
         let refresh = from.refresh.as_ref().map(ToString::to_string);
-        let note = serde_json::json!({"grant_id": from.grant_id, "generation": from.generation, "refresh": refresh});
+        let note =
+            serde_json::json!({"grant_id": from.grant_id, "generation": from.generation, "refresh": refresh});
         own.insert(DERIVED_FROM.to_owned(), note);
     }
 }
