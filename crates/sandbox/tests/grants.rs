@@ -143,9 +143,7 @@ fn one_seed_issues_the_same_values_in_every_run() {
 #[test]
 fn a_real_name_in_the_host_header_comes_back_as_the_geolocation() {
     let sandbox = plain();
-    let fields = company_fields(sandbox.ready());
-    let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let body = body.join("&");
+    let body = encode(&company_fields(sandbox.ready()));
     let request = format!(
         "POST /oauth2/v0/token HTTP/1.1\r\nhost: us2.api.concursolutions.com:8443\r\nconnection: close\r\n\
          {FORM}\r\ncontent-length: {}\r\n\r\n{body}",

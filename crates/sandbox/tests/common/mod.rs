@@ -86,20 +86,32 @@ pub(crate) fn send(
     headers: &[&str],
     body: &str,
 ) -> io::Result<Answer> {
+    exchange(sandbox, &request(method, target, headers, body))
+}
+
+fn request(method: &str, target: &str, headers: &[&str], body: &str) -> String {
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: sandbox\r\nconnection: close\r\n");
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");
     }
     let length = body.len();
-    exchange(sandbox, &format!("{head}content-length: {length}\r\n\r\n{body}"))
+    format!("{head}content-length: {length}\r\n\r\n{body}")
+}
+
+/// A token request with these fields, as text.
+pub(crate) fn token_request(fields: &[(&str, &str)]) -> String {
+    request("POST", "/oauth2/v0/token", &[FORM], &encode(fields))
+}
+
+pub(crate) fn encode(fields: &[(&str, &str)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 pub(crate) const FORM: &str = "content-type: application/x-www-form-urlencoded";
 
 pub(crate) fn try_token(sandbox: &Sandbox, fields: &[(&str, &str)]) -> io::Result<Answer> {
-    let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    send(sandbox, "POST", "/oauth2/v0/token", &[FORM], &body.join("&"))
+    exchange(sandbox, &token_request(fields))
 }
 
 pub(crate) fn token(sandbox: &Sandbox, fields: &[(&str, &str)]) -> Answer {
