@@ -1,0 +1,53 @@
+# One recipe for each step of .ci/run, which holds the commands and can do without just; then the rest of a day's work.
+
+# The recipes and what they do.
+default:
+    @just --list --unsorted
+
+# Formatting, checked and not changed.
+fmt:
+    .ci/run fmt
+
+# Lints in every target, warnings refused.
+clippy:
+    .ci/run clippy
+
+# Every test in the workspace.
+test:
+    .ci/run test
+
+# The documentation, with no broken link in it.
+doc:
+    .ci/run doc
+
+# What the dependencies are, what their licences say, where they come from.
+deny:
+    .ci/run deny
+
+# What stands outside the workspace still builds.
+generated:
+    .ci/run generated
+
+# All of the above, as it runs before a change lands.
+ci:
+    .ci/run
+
+# Known vulnerabilities among the dependencies (not in ci: it downloads the RustSec database).
+advisories:
+    cargo deny --locked check advisories
+
+# A grant's life against the sandbox, on loopback only.
+demo:
+    cargo run --locked --quiet --bin perennial -- demo
+
+# Measure, and write down what was measured.
+bench:
+    bench/run.sh
+
+# cargo-fuzz passes flags that stable refuses (-Zsanitizer=address, coverage). RUSTC_BOOTSTRAP=1 lets the stable
+# compiler take them: so no nightly is needed, and what is fuzzed is what ships. Needs `cargo install cargo-fuzz`
+# and a C++ compiler. What it finds lies in fuzz/artifacts/ and becomes a test.
+#
+# Feed one parser random bytes for a while.
+fuzz target='token_response' seconds='60':
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -max_total_time={{ seconds }}
