@@ -63,11 +63,11 @@ pub(crate) struct SandboxArgs {
 
 pub(crate) fn carry_out(session: &Session, args: &SandboxArgs) -> Result<Exit, Trouble> {
     let sandbox = start(args)?;
-    let ca_cert = write_files(&sandbox, args.write_credentials.as_deref())?;
+    let ca_cert = CaCert::write(&sandbox, args.write_credentials.as_deref())?;
     let ready = sandbox.ready();
     let line = json!({
         "base_uri": ready.base_uri,
-        "ca_cert": ca_cert,
+        "ca_cert": ca_cert.path,
         "app_id": ready.app_id,
         "client_secret": ready.client_secret,
         "company_uuid": ready.company_uuid,
@@ -99,22 +99,39 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
     })
 }
 
-/// Where the CA certificate is: beside the credentials, else in a directory of the system's for temporary files.
-fn write_files(sandbox: &Sandbox, dir: Option<&Path>) -> Result<Option<PathBuf>, Trouble> {
-    if let Some(dir) = dir {
-        std::fs::create_dir_all(dir)?;
-        sandbox.write_credentials(dir)?;
-    }
-    let Some(pem) = sandbox.ca_cert_pem() else { return Ok(None) };
-    let path = match dir {
-        Some(dir) => dir.join("sandbox-ca.pem"),
-        None => {
-            let path = std::env::temp_dir().join(format!("perennial-sandbox-ca-{}.pem", std::process::id()));
-            std::fs::write(&path, pem)?;
-            path
+/// The file that holds the CA certificate: beside the credentials, where it stays, else among the system's temporary
+/// files, from where it goes with the sandbox.
+struct CaCert {
+    path: Option<PathBuf>,
+    temporary: bool,
+}
+
+impl CaCert {
+    fn write(sandbox: &Sandbox, dir: Option<&Path>) -> Result<Self, Trouble> {
+        if let Some(dir) = dir {
+            std::fs::create_dir_all(dir)?;
+            sandbox.write_credentials(dir)?;
         }
-    };
-    Ok(Some(std::fs::canonicalize(path)?))
+        let Some(pem) = sandbox.ca_cert_pem() else { return Ok(Self { path: None, temporary: false }) };
+        let path = match dir {
+            Some(dir) => dir.join("sandbox-ca.pem"),
+            None => {
+                let path = std::env::temp_dir()
+                    .join(format!("perennial-sandbox-ca-{}.pem", perennial::request_id()));
+                std::fs::write(&path, pem)?;
+                path
+            }
+        };
+        Ok(Self { path: Some(std::fs::canonicalize(path)?), temporary: dir.is_none() })
+    }
+}
+
+impl Drop for CaCert {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.as_ref().filter(|_| self.temporary) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 fn wait_for_the_end() -> Result<(), Trouble> {

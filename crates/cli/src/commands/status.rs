@@ -75,7 +75,7 @@ fn fault_json(connection: &Connection, fault: &Fault) -> Value {
 fn as_text(keeper: &Keeper, connection: &Connection) -> String {
     let (now, times) = (keeper.now(), Times::of(connection));
     let mut lines = vec![format!("{}: {}", connection.name, keeper.state(connection).as_str())];
-    let mut line = |label: &str, text: String| lines.push(format!("  {label:<14}{text}"));
+    let mut line = |label: &str, text: String| lines.push(format!("  {label:<15}{text}"));
     let none = || "none".to_owned();
     line(
         "principal",

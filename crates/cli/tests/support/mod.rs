@@ -185,6 +185,13 @@ impl Ended {
         self.shows_none_of(&world.secrets());
     }
 
+    /// The command line was wrong, and is told so.
+    #[track_caller]
+    pub fn is_usage(&self, says: &str) {
+        assert_eq!(self.code, 2, "{self:?}");
+        assert!(self.stderr.contains("error: ") && self.stderr.contains(says), "no \"{says}\" in {self:?}");
+    }
+
     #[track_caller]
     pub fn shows_none_of(&self, secrets: &[String]) {
         for secret in secrets {
