@@ -5,10 +5,13 @@ use crate::exit::Exit;
 use crate::words;
 use perennial::Error;
 use perennial::core::connection::{Blocked, Fault};
+use perennial::core::profile::Purpose;
 use perennial::core::token_endpoint::Unreachable;
-use perennial::core::{State, Verdict};
+use perennial::core::{State, UnixTime, Verdict};
 use perennial::store::StoreError;
 use std::io;
+use std::path::Path;
+use std::path::Path;
 
 /// What a person is told when a command could not do what it should.
 #[derive(Clone, Debug)]
@@ -42,6 +45,23 @@ impl Trouble {
     /// The command line is wrong.
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message, hint)
+    }
+
+    /// A file that could not be made or written.
+    pub(crate) fn file(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let what = format!("could not {action} {}", path.display());
+        move |error| {
+            Self::new(Exit::PersonMustAct, format!("{what}: {error}"), "choose a place that you may write to")
+        }
+    }
+
+    /// Commands in the hint name the place that the person named: `place` is empty, or such as ` --dir acme`.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        for verb in ["run", "refresh", "whoami"] {
+            let command = format!("perennial {verb}");
+            self.hint = self.hint.map(|hint| hint.replace(&command, &format!("{command}{place}")));
+        }
+        self
     }
 
     fn plain(exit: Exit, message: impl Into<String>) -> Self {
@@ -79,17 +99,12 @@ impl From<Error> for Trouble {
             Error::Store(error) => of_store(error),
             Error::Blocked { blocked, fault } => of_blocked(blocked, fault.as_deref(), message),
             Error::Unreachable { why, .. } => of_unreachable(why, message),
-            Error::Failed { fault, retry_at, .. } => {
-                let later = retry_at.map(|at| format!("the next try is made from {} on", words::rfc3339(at)));
-                of_fault(fault, message, later)
+            Error::Failed { fault, retry_at, .. } => of_fault(fault, message, *retry_at),
+            Error::NotPermitted { origin, purpose } => {
+                let again = again(*purpose);
+                let hint = format!("if you trust it with these tokens, name it once: {again} --base-uri {origin}");
+                Self::new(Exit::PersonMustAct, message, hint)
             }
-            Error::NotPermitted { origin } => Self::new(
-                Exit::PersonMustAct,
-                message,
-                format!(
-                    "if you trust it with these tokens, name it once: perennial refresh --base-uri {origin}"
-                ),
-            ),
             Error::OtherPrincipal { .. } => Self::new(
                 Exit::PersonMustAct,
                 message,
@@ -99,7 +114,7 @@ impl From<Error> for Trouble {
             Error::OtherCompany { .. } => Self::new(
                 Exit::PersonMustAct,
                 message,
-                "keep one directory for each company: make another one, then: perennial run --dir OTHER",
+                "keep one directory for each company: perennial run --dir OTHER",
             ),
             Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
                 Self::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
@@ -115,15 +130,10 @@ impl From<Error> for Trouble {
 fn of_store(error: &StoreError) -> Trouble {
     let message = error.to_string();
     let hint = match error {
-        StoreError::NoCredentials { path } => {
-            let dir = path.parent().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
-            format!("this writes a template to fill in: perennial run --dir {dir}")
-        }
-        StoreError::Incomplete { path, .. } => {
-            format!("edit {}, then: perennial run", path.display())
-        }
+        StoreError::NoCredentials { .. } => "this writes a template to fill in: perennial run".to_owned(),
+        StoreError::Incomplete { path, .. } => format!("edit {}, then: perennial run", path.display()),
         StoreError::Unreadable { path, .. } if path.ends_with("credentials.json") => {
-            format!("it has not been touched; mend it, then: perennial run ({})", path.display())
+            "it has not been touched; mend it, then: perennial run".to_owned()
         }
         StoreError::Unreadable { .. } => {
             "it has not been touched; this keeps it aside and obtains a new grant: perennial run".to_owned()
@@ -135,29 +145,38 @@ fn of_store(error: &StoreError) -> Trouble {
                 "a sap-sample store has one connection, named default",
             );
         }
-        StoreError::Io { source, .. } => return of_io(source, message),
-        // The message itself names the command that helps.
+        StoreError::Unsafe { remedy, .. } => format!("{UNSPENT}; {remedy}"),
+        StoreError::Io { path, source, .. } => return of_io(path, source, message),
         _ => return Trouble::plain(Exit::PersonMustAct, message),
     };
     Trouble::new(Exit::PersonMustAct, message, hint)
 }
 
-fn of_io(source: &io::Error, message: String) -> Trouble {
-    let unspent = "no token was presented, so nothing is lost";
-    match source.kind() {
+const UNSPENT: &str = "no token was presented, so nothing is lost";
+
+fn of_io(path: &Path, source: &io::Error, message: String) -> Trouble {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display();
+    let (exit, remedy) = match source.kind() {
         io::ErrorKind::NotFound => {
-            Trouble::new(Exit::PersonMustAct, message, "name a directory that is there: --dir DIR")
+            let hint = "name a directory that is there: --dir DIR";
+            return Trouble::new(Exit::PersonMustAct, message, hint);
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Trouble::new(
+        io::ErrorKind::PermissionDenied => (
             Exit::PersonMustAct,
-            message,
-            format!("{unspent}; give yourself the right to write there"),
+            format!("; give the user who runs this the right to write there, as its owner: chmod u+rwx {dir}"),
         ),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Trouble::new(Exit::PersonMustAct, message, format!("{unspent}; make room, then try again"))
+        io::ErrorKind::ReadOnlyFilesystem => {
+            (Exit::PersonMustAct, "; name a directory that can be written: --dir DIR".to_owned())
         }
-        _ => Trouble::new(Exit::Failed, message, unspent),
-    }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            (Exit::PersonMustAct, format!("; make room (df -h {dir}), then try again"))
+        }
+        io::ErrorKind::IsADirectory => {
+            (Exit::PersonMustAct, format!("; a directory has its name, so move that away: {}", path.display()))
+        }
+        _ => (Exit::Failed, String::new()),
+    };
+    Trouble::new(exit, message, format!("{UNSPENT}{remedy}"))
 }
 
 fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trouble {
@@ -168,7 +187,8 @@ fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trou
         Blocked::NoRefreshToken => Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN),
         Blocked::Until(at) => {
             let why = fault.map_or(String::new(), |fault| format!(" ({})", fault.message));
-            let hint = format!("try again from {} on, or insist: perennial refresh", words::rfc3339(*at));
+            let again = again(fault.map_or(Purpose::Refresh, |fault| fault.purpose));
+            let hint = format!("try again from {} on, or insist: {again}", words::rfc3339(*at));
             let trouble = Trouble::new(Exit::TryAgainLater, format!("{message}{why}"), hint);
             fault.map_or(trouble.clone(), |fault| trouble.about(fault))
         }
@@ -178,11 +198,7 @@ fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trou
         Blocked::PersonNeeded(_) => match fault {
             Some(fault) => {
                 let message = format!("{message}: {}", fault.message);
-                of_fault(
-                    fault,
-                    message,
-                    Some("once that is done, this tries again: perennial refresh".to_owned()),
-                )
+                of_fault(fault, message, None)
             }
             None => Trouble::new(Exit::PersonMustAct, message, "this tries again: perennial refresh"),
         },
@@ -214,12 +230,32 @@ fn of_unreachable(why: &Unreachable, message: String) -> Trouble {
     }
 }
 
-fn of_fault(fault: &Fault, message: String, more: Option<String>) -> Trouble {
+/// What tries the same again, though it may not be due.
+fn again(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Obtain => "perennial run",
+        Purpose::Refresh => "perennial refresh",
+    }
+}
+
+fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Trouble {
+    let again = again(fault.purpose);
+    let kept = match fault.purpose {
+        Purpose::Obtain => "",
+        Purpose::Refresh => "; the grant is kept",
+    };
     let (exit, hint) = match (fault.verdict, fault.code) {
-        (Verdict::Retry { .. } | Verdict::Unknown, _) => (
-            Exit::TryAgainLater,
-            "nothing is lost; the refresh token is kept and will be tried again".to_owned(),
-        ),
+        (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) => {
+            let from = retry_at.map_or(String::new(), |at| format!(" from {} on", words::rfc3339(at)));
+            let hint = match fault.purpose {
+                Purpose::Obtain => format!("nothing is lost; try again{from}: {again}"),
+                Purpose::Refresh => format!(
+                    "nothing is lost: the refresh token is kept, and the next command tries it again{from}; to insist: \
+                     {again}"
+                ),
+            };
+            (Exit::TryAgainLater, hint)
+        }
         (Verdict::FixClient, Some(136)) => (
             Exit::PersonMustAct,
             "the request token belongs to another App ID: make one for the App ID in credentials.json, then: \
@@ -228,23 +264,27 @@ fn of_fault(fault: &Fault, message: String, more: Option<String>) -> Trouble {
         ),
         (Verdict::FixClient, _) => (
             Exit::PersonMustAct,
-            "check appID and clientSecret in credentials.json and the app in OAuth 2.0 Application Management; the \
-             grant is kept"
-                .to_owned(),
+            format!(
+                "check appID and clientSecret in credentials.json and the app in OAuth 2.0 Application \
+                 Management{kept}; then: {again}"
+            ),
         ),
-        (Verdict::FixScope, _) => {
-            (Exit::PersonMustAct, "give the app the scope in OAuth 2.0 Application Management; the grant is kept".to_owned())
-        }
+        (Verdict::FixScope, _) => (
+            Exit::PersonMustAct,
+            format!("give the app the scope in OAuth 2.0 Application Management{kept}; then: {again}"),
+        ),
         (Verdict::GrantGone, _) => (Exit::PersonMustAct, NEW_REQUEST_TOKEN.to_owned()),
         (Verdict::AskSupport, _) => (
             Exit::PersonMustAct,
-            "SAP Concur support must look at this account; give them the correlation id; the grant is kept".to_owned(),
+            format!(
+                "SAP Concur support must look at this account; give them the correlation id{kept}; once they have: \
+                 {again}"
+            ),
         ),
-        (Verdict::OurBug | Verdict::Relocate, _) => (
+        (Verdict::OurBug, _) => (
             Exit::Failed,
-            "this should not happen; please report it with the correlation id; the grant is kept".to_owned(),
+            format!("this should not happen; please report it with the correlation id{kept}; to try again: {again}"),
         ),
     };
-    let hint = more.map_or(hint.clone(), |more| format!("{hint}; {more}"));
     Trouble::new(exit, message, hint).about(fault)
 }

@@ -17,10 +17,10 @@ use std::time::Duration;
 #[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
-  perennial demo                                  see the whole job done, with nothing to sign up for
-  perennial run                                   obtain a refresh token and keep it, in this directory
-  perennial call /profile/identity/v4/Users       call the API
-  curl -H @<(perennial token --header) https://…  keep the token out of the process list
+  perennial demo                             see the whole job done
+  perennial run                              obtain a refresh token, keep it here
+  perennial call /profile/identity/v4/Users  call the API
+  curl -H @<(perennial token --header) URL   a token that no process list shows
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
 pub(crate) struct CommandLine {
@@ -56,7 +56,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Where a grant is obtained; kept with the connection, so that later commands need not name it
+    /// Where a grant is obtained; later commands need not name it
     #[arg(long, global = true, value_name = "URI", env = env_vars::BASE_URI, help_heading = "Global options")]
     pub(crate) base_uri: Option<String>,
 
@@ -137,6 +137,16 @@ impl Globals {
         }
     }
 
+    /// The words with which the next command names the same store, beginning with a space; none where it need not.
+    pub(crate) fn place(&self) -> String {
+        let named = |word: &str| !std::env::var(env_vars::STORE).is_ok_and(|value| value == word);
+        match (&self.store, &self.dir) {
+            (Some(store), _) if named(store) => format!(" --store {}", quoted(store)),
+            (_, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
+            _ => String::new(),
+        }
+    }
+
     /// Where a grant is obtained, if a person says so.
     pub(crate) fn base(&self) -> Result<Option<Origin>, Trouble> {
         let text = match (&self.base_uri, self.datacenter) {
@@ -156,4 +166,10 @@ impl Globals {
         };
         Origin::parse(text).map(Some).map_err(wrong)
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

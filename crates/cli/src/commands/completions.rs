@@ -39,8 +39,9 @@ pub(crate) fn carry_out(session: &Session, completions: &Completions) -> Result<
 }
 
 pub(crate) fn manual(session: &Session, man: &Man) -> Result<Exit, Trouble> {
-    std::fs::create_dir_all(&man.out)?;
-    clap_mangen::generate_to(CommandLine::command(), &man.out)?;
+    std::fs::create_dir_all(&man.out).map_err(Trouble::file("make", &man.out))?;
+    clap_mangen::generate_to(CommandLine::command(), &man.out)
+        .map_err(Trouble::file("write into", &man.out))?;
     session.printer.note(&format!("manual pages are in {}", man.out.display()));
     Ok(Exit::Done)
 }

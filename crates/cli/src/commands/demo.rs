@@ -62,11 +62,11 @@ struct Place {
 impl Place {
     fn make(sandbox: &Sandbox, keep: bool) -> Result<Self, Trouble> {
         let dir = std::env::temp_dir().join(format!("perennial-demo-{}", perennial::request_id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(Trouble::file("make", &dir))?;
         let mut place = Self { dir, ca_cert: None, keep };
         if let Some(pem) = sandbox.ca_cert_pem() {
             let path = place.dir.join("sandbox-ca.pem");
-            std::fs::write(&path, pem)?;
+            std::fs::write(&path, pem).map_err(Trouble::file("write", &path))?;
             place.ca_cert = Some(path);
         }
         Ok(place)
@@ -103,7 +103,7 @@ impl Show<'_> {
             other => return other,
         }
         self.say("\n2. A person fills the template in: App ID, client secret, company UUID, request token.")?;
-        self.sandbox.write_credentials(self.dir)?;
+        self.sandbox.write_credentials(self.dir).map_err(Trouble::file("write into", self.dir))?;
         self.done(&format!("{CREDENTIALS_FILE} is filled in with what the sandbox knows"))?;
 
         self.say("\n3. The second run exchanges the request token for a refresh token.")?;

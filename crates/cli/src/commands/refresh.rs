@@ -17,8 +17,8 @@ use serde_json::json;
 #[command(after_help = "\
 Examples:
   perennial refresh                                 now
-  perennial refresh --due                           only when it is due: every 7 days, or half of its life
-  17 3 * * *  perennial refresh --due -q --dir DIR  the line for cron")]
+  perennial refresh --due                           when due: every 7 days at least
+  17 3 * * *  perennial refresh --due -q --dir DIR  a line for cron")]
 pub(crate) struct Refresh {
     /// The connection; may be left out where there is only one
     name: Option<String>,

@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  perennial run                          in this directory, at Concur's global landing zone
-  perennial run --dir acme               in another directory; it is made if it is not there
-  perennial run --datacenter us-impl     a test tenant that lives on the implementation hosts")]
+  perennial run                       in this directory, at the global landing zone
+  perennial run --dir acme            in another one, made if it is not there
+  perennial run --datacenter us-impl  a test tenant on the implementation hosts")]
 pub(crate) struct Run {}
 
 pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {

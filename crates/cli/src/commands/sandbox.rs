@@ -109,8 +109,8 @@ struct CaCert {
 impl CaCert {
     fn write(sandbox: &Sandbox, dir: Option<&Path>) -> Result<Self, Trouble> {
         if let Some(dir) = dir {
-            std::fs::create_dir_all(dir)?;
-            sandbox.write_credentials(dir)?;
+            std::fs::create_dir_all(dir).map_err(Trouble::file("make", dir))?;
+            sandbox.write_credentials(dir).map_err(Trouble::file("write credentials into", dir))?;
         }
         let Some(pem) = sandbox.ca_cert_pem() else { return Ok(Self { path: None, temporary: false }) };
         let path = match dir {
@@ -118,11 +118,14 @@ impl CaCert {
             None => {
                 let path = std::env::temp_dir()
                     .join(format!("perennial-sandbox-ca-{}.pem", perennial::request_id()));
-                std::fs::write(&path, pem)?;
+                std::fs::write(&path, pem).map_err(Trouble::file("write", &path))?;
                 path
             }
         };
-        Ok(Self { path: Some(std::fs::canonicalize(path)?), temporary: dir.is_none() })
+        Ok(Self {
+            path: Some(std::fs::canonicalize(&path).map_err(Trouble::file("find", &path))?),
+            temporary: dir.is_none(),
+        })
     }
 }
 

@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 Examples:
   perennial token                                  the token, alone, with a newline
   perennial token --min-ttl 10m                    one that lives ten minutes at least
-  curl -H @<(perennial token --header) https://…   keep it out of the process list
-  perennial token --json                           with expiry, scope and base URI")]
+  curl -H @<(perennial token --header) URL         no process list shows it
+  perennial token --json                           with expiry, scope, base URI")]
 pub(crate) struct Token {
     /// The connection; may be left out where there is only one
     name: Option<String>,
