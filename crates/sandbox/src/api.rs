@@ -97,7 +97,7 @@ fn bearer(world: &World, headers: &HeaderMap) -> Result<Principal, Denied> {
 }
 
 impl Denied {
-    /// A token that is expired, revoked or unknown is answered 403, as SAP says of its own API; none at all is 401.
+    /// A token that is expired or unknown is answered 403, as SAP says of its own API; none at all is 401.
     fn answer(&self) -> Answer {
         match self {
             Denied::Missing => {
@@ -107,7 +107,7 @@ impl Denied {
                 answer
             }
             Denied::NotGood => {
-                let why = "the access token has expired, was revoked, or was not issued here";
+                let why = "the access token has expired, or was not issued here";
                 Answer::failure(StatusCode::FORBIDDEN, "forbidden", why)
             }
         }

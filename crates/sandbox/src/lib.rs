@@ -14,6 +14,9 @@
 //! distort      what a fault does to an answer
 //! api          users, revocation, echo: whatever wants a bearer
 //! control      /sandbox/…: stats, faults, expire, request-token
+//! world        what all connections share; stats counts, ids draws identifiers from the seed
+//! answer, body an answer before the wire, and bodies that wait or break off
+//! jwt, certificate, credentials   keys and tokens, TLS, the files that SAP's sample reads
 //! ```
 //! What SAP documents and what is chosen here is told apart in `docs/sandbox.md`.
 
