@@ -11,7 +11,6 @@ use perennial::core::{State, UnixTime, Verdict};
 use perennial::store::StoreError;
 use std::io;
 use std::path::Path;
-use std::path::Path;
 
 /// What a person is told when a command could not do what it should.
 #[derive(Clone, Debug)]
@@ -55,11 +54,18 @@ impl Trouble {
         }
     }
 
-    /// Commands in the hint name the place that the person named: `place` is empty, or such as ` --dir acme`.
-    pub(crate) fn at(mut self, place: &str) -> Self {
-        for verb in ["run", "refresh", "whoami"] {
+    /// Commands in the hint name the store and the base that the person named: each is empty, or such as
+    /// ` --dir acme`. A command that names its own stays as it is.
+    pub(crate) fn at(mut self, store: &str, base: &str) -> Self {
+        for (verb, place) in
+            [("run", format!("{store}{base}")), ("refresh", store.into()), ("whoami", store.into())]
+        {
             let command = format!("perennial {verb}");
-            self.hint = self.hint.map(|hint| hint.replace(&command, &format!("{command}{place}")));
+            let placed = |hint: String| {
+                let hint = hint.replace(&command, &format!("{command}{place}"));
+                hint.replace(&format!("{command}{place} --"), &format!("{command} --"))
+            };
+            self.hint = self.hint.map(placed);
         }
         self
     }
@@ -102,7 +108,8 @@ impl From<Error> for Trouble {
             Error::Failed { fault, retry_at, .. } => of_fault(fault, message, *retry_at),
             Error::NotPermitted { origin, purpose } => {
                 let again = again(*purpose);
-                let hint = format!("if you trust it with these tokens, name it once: {again} --base-uri {origin}");
+                let hint =
+                    format!("if you trust it with these tokens, name it once: {again} --base-uri {origin}");
                 Self::new(Exit::PersonMustAct, message, hint)
             }
             Error::OtherPrincipal { .. } => Self::new(
@@ -163,7 +170,9 @@ fn of_io(path: &Path, source: &io::Error, message: String) -> Trouble {
         }
         io::ErrorKind::PermissionDenied => (
             Exit::PersonMustAct,
-            format!("; give the user who runs this the right to write there, as its owner: chmod u+rwx {dir}"),
+            format!(
+                "; give the user who runs this the right to write there, as its owner: chmod u+rwx {dir}"
+            ),
         ),
         io::ErrorKind::ReadOnlyFilesystem => {
             (Exit::PersonMustAct, "; name a directory that can be written: --dir DIR".to_owned())
@@ -171,9 +180,10 @@ fn of_io(path: &Path, source: &io::Error, message: String) -> Trouble {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             (Exit::PersonMustAct, format!("; make room (df -h {dir}), then try again"))
         }
-        io::ErrorKind::IsADirectory => {
-            (Exit::PersonMustAct, format!("; a directory has its name, so move that away: {}", path.display()))
-        }
+        io::ErrorKind::IsADirectory => (
+            Exit::PersonMustAct,
+            format!("; a directory has its name, so move that away: {}", path.display()),
+        ),
         _ => (Exit::Failed, String::new()),
     };
     Trouble::new(exit, message, format!("{UNSPENT}{remedy}"))

@@ -123,10 +123,9 @@ pub(crate) enum Datacenter {
 impl Globals {
     /// The directory of the sap-sample store: `--store`, else `--dir`, else this directory.
     pub(crate) fn directory(&self) -> Result<PathBuf, Trouble> {
-        // clap cannot tell a variable from an option, and --dir goes before the variable.
-        let from_environment =
-            std::env::var(env_vars::STORE).is_ok_and(|value| self.store.as_ref() == Some(&value));
-        let store = self.store.as_ref().filter(|_| !(from_environment && self.dir.is_some()));
+        // --dir goes before the variable.
+        let yields = |store: &&String| self.dir.is_some() && is_variable(env_vars::STORE, store);
+        let store = self.store.as_ref().filter(|store| !yields(store));
         let Some(store) = store else { return Ok(self.dir.clone().unwrap_or_else(|| PathBuf::from("."))) };
         match store.split_once(':') {
             Some(("sap-sample", dir)) if !dir.is_empty() => Ok(PathBuf::from(dir)),
@@ -138,11 +137,22 @@ impl Globals {
     }
 
     /// The words with which the next command names the same store, beginning with a space; none where it need not.
-    pub(crate) fn place(&self) -> String {
-        let named = |word: &str| !std::env::var(env_vars::STORE).is_ok_and(|value| value == word);
+    pub(crate) fn store_words(&self) -> String {
         match (&self.store, &self.dir) {
-            (Some(store), _) if named(store) => format!(" --store {}", quoted(store)),
+            (Some(store), _) if !is_variable(env_vars::STORE, store) => format!(" --store {}", quoted(store)),
             (_, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
+            _ => String::new(),
+        }
+    }
+
+    /// The same for the base.
+    pub(crate) fn base_words(&self) -> String {
+        let datacenter = self.datacenter.and_then(|datacenter| datacenter.to_possible_value());
+        match (&self.base_uri, datacenter) {
+            (Some(uri), _) if !is_variable(env_vars::BASE_URI, uri) => format!(" --base-uri {}", quoted(uri)),
+            (None, Some(name)) if !is_variable(env_vars::DATACENTER, name.get_name()) => {
+                format!(" --datacenter {}", name.get_name())
+            }
             _ => String::new(),
         }
     }
@@ -168,8 +178,17 @@ impl Globals {
     }
 }
 
+/// clap does not tell a variable from an option.
+fn is_variable(name: &str, value: &str) -> bool {
+    std::env::var(name).is_ok_and(|variable| variable == value)
+}
+
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::store::StoreError;
 use perennial_core::connection::{Blocked, Fault};
+use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::Unreachable;
 use perennial_core::{Origin, UnixTime};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub enum Error {
     NotPermitted {
         /// Where the tokens would have gone.
         origin: Origin,
+        /// To obtain a grant, or to refresh one.
+        purpose: Purpose,
     },
     /// The answer was for somebody else; it is kept aside and not handed out (law 13).
     #[error("the answer names principal {named}, and the connection belongs to {own}")]

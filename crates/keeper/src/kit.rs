@@ -83,12 +83,20 @@ impl Kit {
         }
     }
 
-    /// Law 10: before a connection is even made, the address must be one that may see the secrets. What a person
-    /// names on the command line is permitted.
-    pub(crate) async fn connect(&self, seen: &Connection, base: &Origin) -> Result<Box<dyn Line>, Error> {
-        let named = self.base.as_ref() == Some(base);
-        if !seen.permits(base) && !named {
-            return Err(Error::NotPermitted { origin: base.clone() });
+    /// Law 10: where a connection's secrets may go. What a person names on the command line is permitted.
+    pub(crate) fn permits(&self, seen: &Connection, base: &Origin) -> bool {
+        seen.permits(base) || self.base.as_ref() == Some(base)
+    }
+
+    /// Law 10 holds before a connection is even made.
+    pub(crate) async fn connect(
+        &self,
+        seen: &Connection,
+        base: &Origin,
+        purpose: Purpose,
+    ) -> Result<Box<dyn Line>, Error> {
+        if !self.permits(seen, base) {
+            return Err(Error::NotPermitted { origin: base.clone(), purpose });
         }
         tracing::debug!(%base, "connecting");
         self.endpoint.connect(base).await.map_err(|why| Error::Unreachable { base: base.clone(), why })

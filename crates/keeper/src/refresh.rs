@@ -26,7 +26,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let mut app = block_in_place(|| kit.store.app(&order.name))?;
     let mut base = kit.base_for(&looked, purpose)?;
     kit.grant(&looked, &app, purpose)?;
-    let mut line = Some(kit.connect(&looked, &base).await?); // connect
+    let mut line = Some(kit.connect(&looked, &base, purpose).await?); // connect
     let mut claim = kit.claim(&order.name).await?; // claim
     let mut seen = kit.look_again(claim.as_ref()).await?; // look again
     if seen.version() != looked.version()
@@ -44,7 +44,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         let grant = kit.grant(&seen, &app, purpose)?;
         let line = match line.take() {
             Some(line) => line,
-            None => kit.connect(&seen, &base).await?,
+            None => kit.connect(&seen, &base, purpose).await?,
         };
         let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
         let next = match presentation.present(claim.as_mut(), line).await? {
@@ -54,7 +54,13 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 let last = Next { seen: seen.clone(), app, base: base.clone() };
                 match chances.take(kit, claim.as_mut(), last, &judgement)? {
                     Some(next) => next,
-                    None => return give_up(kit, order, claim.as_mut(), &seen, &failed, base),
+                    None => {
+                        let ended = give_up(kit, order, claim.as_mut(), &seen, &failed, base);
+                        // Who is sent where no secret may go is told so: a person may permit it.
+                        let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
+                        return elsewhere
+                            .map_or(ended, |origin| Err(Error::NotPermitted { origin, purpose }));
+                    }
                 }
             }
         };
@@ -264,7 +270,7 @@ impl SecondChances {
     ) -> Result<Option<Next>, Error> {
         let kept = block_in_place(|| claim.read())?;
         match (judgement.verdict, &judgement.base) {
-            (Verdict::Relocate, Some(base)) if !self.relocated && last.seen.permits(base) => {
+            (Verdict::Relocate, Some(base)) if !self.relocated && kit.permits(&last.seen, base) => {
                 self.relocated = true;
                 Ok(Some(Next { seen: kept, base: base.clone(), ..last }))
             }

@@ -64,8 +64,9 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
     let keeper = session.keeper()?;
     let name = session.name(&keeper, words.name.as_deref())?;
     let request = request(call, &words)?;
+    let elsewhere = elsewhere(&keeper.connection(&name)?, &words)?;
     let hand_out = session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?;
-    let base = base(&keeper.connection(&name)?, &words, &hand_out)?;
+    let base = elsewhere.unwrap_or_else(|| hand_out.base.clone());
     tell_warnings(session, &hand_out);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -86,6 +87,7 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
     if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status) {
         match session.wait(&keeper, keeper.rejected(&name, &hand_out.access_token)) {
             Ok(newer) => response = send(&newer)?,
+            Err(trouble) if trouble.exit == Exit::Interrupted => return Err(trouble),
             Err(trouble) => {
                 session.printer.note(&format!("not tried again with a new token: {}", trouble.message))
             }
@@ -131,17 +133,23 @@ impl Words {
     }
 }
 
-/// The geolocation for a path; an absolute address only where the connection's secrets may go (law 10).
-fn base(connection: &Connection, words: &Words, hand_out: &HandOut) -> Result<Origin, Trouble> {
+/// An absolute address, where the connection's secrets may go (law 10); none for a path, which is taken at the
+/// geolocation.
+fn elsewhere(connection: &Connection, words: &Words) -> Result<Option<Origin>, Trouble> {
     if words.path.starts_with('/') {
-        return Ok(hand_out.base.clone());
+        return Ok(None);
     }
-    let hint = format!("name a path at {} instead, beginning with /", hand_out.base);
+    let geolocation =
+        connection.held.as_ref().map_or("the geolocation".to_owned(), |held| held.base.to_string());
+    let hint = format!(
+        "name a path at {geolocation} instead: perennial call {}",
+        without_query(&path_of(&words.path))
+    );
     let origin = Origin::parse(&words.path).map_err(|error| {
-        Trouble::usage(format!("\"{}\" {error}", without_query(&words.path)), hint.clone())
+        Trouble::usage(format!("\"{}\" {error}", without_query(&words.path)), "name a path, beginning with /")
     })?;
     if connection.permits(&origin) {
-        return Ok(origin);
+        return Ok(Some(origin));
     }
     Err(Trouble::usage(
         format!("{origin} is not an address that this connection's token may be sent to"),

@@ -77,12 +77,10 @@ impl Tutorial<'_> {
     fn write_template(&self, path: &Path) -> Result<Exit, Trouble> {
         Credentials::write_template(path)?;
         let message = format!("there was no {}, so a template was written", path.display());
-        let hint = format!(
-            "fill in appID, clientSecret, companyUUID and companyRequestToken, then: perennial run{}\n      A Web Services \
-             Administrator (Standard edition: Can Administer) makes the last two at\n      \
-             https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; they are good for 24 hours",
-            if self.dir == Path::new(".") { String::new() } else { format!(" --dir {}", self.dir.display()) },
-        );
+        let hint = "fill in appID, clientSecret, companyUUID and companyRequestToken, then: perennial run\n      A Web \
+                    Services Administrator (Standard edition: Can Administer) makes the last two at\n      \
+                    https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; they are good for \
+                    24 hours";
         Err(Trouble::new(Exit::PersonMustAct, message, hint))
     }
 
@@ -150,7 +148,7 @@ impl Tutorial<'_> {
                     .note("the stored refresh token was refused; it is kept, and a new grant is obtained");
                 self.obtain()
             }
-            Err(trouble) if looks_expired => Err(trouble),
+            Err(trouble) if looks_expired || trouble.exit == Exit::Interrupted => Err(trouble),
             Err(trouble) => {
                 self.session.printer.warn(&format!("renewal is due and did not work: {}", trouble.message));
                 Ok(Exit::Done)

@@ -51,6 +51,9 @@ pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Troubl
         // The caller has its token; a renewal that fails harms nothing and is tried again by the next command.
         session.start_log();
         if let Err(trouble) = session.wait(&keeper, keeper.refresh_if_due(&name)) {
+            if trouble.exit == Exit::Interrupted {
+                return Err(trouble);
+            }
             session
                 .printer
                 .warn(&format!("the refresh token is due for renewal, and that failed: {}", trouble.message));

@@ -36,8 +36,12 @@ impl Durable {
     /// Replaces the contents, durably, without touching reserved room.
     pub(crate) fn replace(&self, contents: &[u8]) -> io::Result<()> {
         let beside = self.beside("new");
-        fill(&beside, contents)?;
-        self.take_the_place(&beside)
+        let written = fill(&beside, contents).and_then(|()| self.take_the_place(&beside));
+        if written.is_err() {
+            // Half a file of secrets is of no use, and on a full disk in the way.
+            let _ = fs::remove_file(&beside);
+        }
+        written
     }
 
     /// Reserves room for the next contents, at least twice what is there.

@@ -129,8 +129,10 @@ pub enum StoreError {
     Unsafe {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it, and what puts it right.
-        reason: String,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// What puts it right: a command, as a rule.
+        remedy: String,
     },
     /// The operating system refused.
     #[error("could not {action} {}: {source}", path.display())]

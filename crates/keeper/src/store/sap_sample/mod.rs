@@ -42,12 +42,12 @@ impl SapSample {
         let dir = fs::canonicalize(&given).map_err(StoreError::io("open", &given))?;
         let metadata = fs::metadata(&dir).map_err(StoreError::io("open", &dir))?;
         if !metadata.is_dir() {
-            return Err(StoreError::Unsafe { path: given, reason: "is not a directory".to_owned() });
+            let remedy = "name a directory: --dir DIR".to_owned();
+            return Err(StoreError::Unsafe { path: given, reason: "is not a directory", remedy });
         }
         if unix::is_open_to_all(&metadata) {
-            let reason =
-                format!("can be written by everybody; take that right away: chmod o-w {}", dir.display());
-            return Err(StoreError::Unsafe { path: dir, reason });
+            let remedy = format!("take that right away: chmod o-w {}", dir.display());
+            return Err(StoreError::Unsafe { path: dir, reason: "can be written by everybody", remedy });
         }
         // A symbolic link is followed once, here: the lock must stand beside the real file, or two directories that
         // share one token file would have two locks.

@@ -98,11 +98,9 @@ impl Locked {
     pub(super) fn try_lock(token_file: &TokenFile) -> Result<Option<Self>, StoreError> {
         let path = token_file.path();
         if fs::metadata(path).is_ok_and(|metadata| unix::is_read_only(&metadata)) {
-            let reason = format!(
-                "is read-only, so new tokens could not be stored; allow it: chmod u+w {}",
-                path.display()
-            );
-            return Err(StoreError::Unsafe { path: path.to_owned(), reason });
+            let reason = "is read-only, so new tokens could not be stored";
+            let remedy = format!("allow it: chmod u+w {}", path.display());
+            return Err(StoreError::Unsafe { path: path.to_owned(), reason, remedy });
         }
         let lock_path = lock_path(path);
         let lock = unix::open_private(&lock_path).map_err(StoreError::io("write", &lock_path))?;
@@ -164,7 +162,8 @@ impl Locked {
         }
         let text = render(&document);
         let written = if intended {
-            file.replace(&text).and_then(|()| file.reserve(text.len()))
+            // Room first: where there is none, nothing has changed.
+            file.reserve(text.len()).and_then(|()| file.replace(&text))
         } else {
             file.replace_in_reserved(&text)
         };
