@@ -60,15 +60,18 @@ pub(crate) struct Tutorial<'a> {
 
 impl Tutorial<'_> {
     pub(crate) fn follow(&self) -> Result<Exit, Trouble> {
+        self.keeper.drain();
+        let stored = self.keeper.connection(ONLY_CONNECTION);
+        let held = stored.as_ref().is_ok_and(has_refresh_token);
         let path = self.dir.join(CREDENTIALS_FILE);
-        match Credentials::read(&path) {
+        let read = if held { Credentials::read(&path) } else { Credentials::read_to_obtain(&path) };
+        match read {
             Err(StoreError::NoCredentials { .. }) => return self.write_template(&path),
             Err(error) => return Err(error.into()),
-            Ok(credentials) => self.check_company(&credentials)?,
+            Ok(credentials) => check_company(&credentials, &stored)?,
         }
         self.say(&format!("{CREDENTIALS_FILE} is filled in"))?;
-        self.keeper.drain();
-        match self.stored()? {
+        match self.readable(stored)?.filter(has_refresh_token) {
             None => self.obtain(),
             Some(connection) => self.use_stored(&connection),
         }
@@ -84,40 +87,26 @@ impl Tutorial<'_> {
         Err(Trouble::new(Exit::PersonMustAct, message, hint))
     }
 
-    /// One directory, one company: else a valid token of one would be taken for the other's.
-    fn check_company(&self, credentials: &Credentials) -> Result<(), Trouble> {
-        let Ok(connection) = self.keeper.connection(ONLY_CONNECTION) else { return Ok(()) };
-        match connection.held.and(connection.principal) {
-            Some(held) if !held.is(credentials.company()) => {
-                let credentials = credentials.company().to_string();
-                Err(Error::OtherCompany { credentials, held: held.to_string() }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The stored connection, if it has a refresh token; a file that cannot be read is kept aside first.
-    fn stored(&self) -> Result<Option<Connection>, Trouble> {
-        let connection = match self.keeper.connection(ONLY_CONNECTION) {
-            Ok(connection) => connection,
+    /// A file that cannot be read is kept aside, as it is about to be replaced.
+    fn readable(&self, stored: Result<Connection, Error>) -> Result<Option<Connection>, Trouble> {
+        match stored {
+            Ok(connection) => Ok(Some(connection)),
             Err(Error::Store(error)) if matches!(*error, StoreError::Unreadable { .. }) => {
                 let aside = self.keeper.set_unreadable_aside(ONLY_CONNECTION)?;
                 let place = aside
                     .as_ref()
                     .map_or(String::new(), |path: &PathBuf| format!("; it is kept as {}", path.display()));
                 self.session.printer.warn(&format!("{error}{place}"));
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error.into()),
-        };
-        let has_token = connection.held.as_ref().is_some_and(|held| held.refresh.is_some());
-        Ok(has_token.then_some(connection))
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn obtain(&self) -> Result<Exit, Trouble> {
         self.say("no valid refresh token is stored")?;
         self.tell(&format!("  exchanging the company request token at {} …", obtaining_base(self.keeper)))?;
-        let hand_out = self.session.wait(self.keeper, self.keeper.obtain(ONLY_CONNECTION))?;
+        let hand_out = self.session.wait(self.keeper, self.keeper.obtain(seen))?;
         self.report(&hand_out, "refresh token received and stored")
     }
 
@@ -129,7 +118,7 @@ impl Tutorial<'_> {
             self.tell(
                 "  the stored refresh token was refused before; it is kept, and a new grant is obtained",
             )?;
-            return self.obtain();
+            return self.obtain(connection);
         }
         if looks_expired {
             self.tell("  the stored refresh token's date has passed; it is tried all the same, as a clock may be wrong")?;
@@ -146,7 +135,7 @@ impl Tutorial<'_> {
                 self.session
                     .printer
                     .note("the stored refresh token was refused; it is kept, and a new grant is obtained");
-                self.obtain()
+                self.obtain(connection)
             }
             Err(trouble) if looks_expired || trouble.exit == Exit::Interrupted => Err(trouble),
             Err(trouble) => {
@@ -179,6 +168,20 @@ impl Tutorial<'_> {
     fn tell(&self, text: &str) -> Result<(), Trouble> {
         Ok(self.session.printer.line(text)?)
     }
+}
+
+fn has_refresh_token(connection: &Connection) -> bool {
+    connection.held.as_ref().is_some_and(|held| held.refresh.is_some())
+}
+
+/// One directory, one company: else a valid token of one would be taken for the other's.
+fn check_company(credentials: &Credentials, stored: &Result<Connection, Error>) -> Result<(), Trouble> {
+    let Ok(Connection { held: Some(_), principal: Some(principal), .. }) = stored else { return Ok(()) };
+    if principal.is(credentials.company()) {
+        return Ok(());
+    }
+    let (credentials, held) = (credentials.company().to_string(), principal.to_string());
+    Err(Error::OtherCompany { credentials, held }.into())
 }
 
 fn until(connection: &Connection, now: perennial::core::UnixTime) -> String {

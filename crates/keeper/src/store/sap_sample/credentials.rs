@@ -39,6 +39,18 @@ impl Credentials {
     /// # Errors
     /// When it is absent, cannot be read, or is not rightly filled in; no error carries a value from it.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
+        Self::read_with(path, RequestTokenIs::Optional)
+    }
+
+    /// Reads the file when there is no grant yet, so that a request token is needed too.
+    ///
+    /// # Errors
+    /// As [`Credentials::read`], and when there is no request token.
+    pub fn read_to_obtain(path: &Path) -> Result<Self, StoreError> {
+        Self::read_with(path, RequestTokenIs::Needed)
+    }
+
+    fn read_with(path: &Path, request_token_is: RequestTokenIs) -> Result<Self, StoreError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -47,8 +59,8 @@ impl Credentials {
             Err(error) => return Err(StoreError::io("read", path)(error)),
         };
         let members =
-            parse(&bytes).map_err(|reason| StoreError::Unreadable { path: path.to_owned(), reason })?;
-        Self::from_members(&members)
+            object(&bytes).map_err(|reason| StoreError::Unreadable { path: path.to_owned(), reason })?;
+        Self::from_members(&members, request_token_is)
             .map_err(|problems| StoreError::Incomplete { path: path.to_owned(), problems })
     }
 
@@ -57,10 +69,13 @@ impl Credentials {
     /// # Errors
     /// The problems found, one text each, without any value from the file.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<String>> {
-        Self::from_members(&parse(bytes).map_err(|reason| vec![reason])?)
+        Self::from_members(&object(bytes).map_err(|reason| vec![reason])?, RequestTokenIs::Optional)
     }
 
-    fn from_members(members: &Map<String, Value>) -> Result<Self, Vec<String>> {
+    fn from_members(
+        members: &Map<String, Value>,
+        request_token_is: RequestTokenIs,
+    ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut field = |name: &str, optional: bool| match members.get(name) {
             None if optional => String::new(),
@@ -77,7 +92,7 @@ impl Credentials {
             Client { id: field("appID", false), secret: ClientSecret::new(field("clientSecret", false)) };
         let grant_type = field("grantType", true);
         let company = Principal::new(field("companyUUID", false));
-        let request_token = field("companyRequestToken", true);
+        let request_token = field("companyRequestToken", request_token_is == RequestTokenIs::Optional);
         let credential_type = field("credentialType", true);
         for (name, value, known) in
             [("grantType", grant_type, "password"), ("credentialType", credential_type, "authtoken")]
@@ -118,6 +133,13 @@ impl Credentials {
     }
 }
 
+/// Once a grant is held, the request token may be left out: it has had its day.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RequestTokenIs {
+    Needed,
+    Optional,
+}
+
 fn problem(problems: &mut Vec<String>, text: String) -> String {
     problems.push(text);
     String::new()
@@ -134,8 +156,9 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A byte order mark is taken (editors on Windows write one); a file in UTF-16 is named for what it is.
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+/// A JSON object. A byte order mark is taken (editors on Windows write one); UTF-16 is named for what it is. The reason
+/// never carries a value from the file.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err("it is in UTF-16; save it as UTF-8".to_owned());
     }

@@ -3,6 +3,7 @@
 use super::super::document::{self, Read};
 use super::super::durable::Durable;
 use super::super::{Claim, StoreError, WriteError};
+use super::credentials::object;
 use crate::unix;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
@@ -62,15 +63,7 @@ impl TokenFile {
 /// Reads the text of a token file. The reason never carries a value from it.
 fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
     let Some(bytes) = bytes else { return Ok(Map::new()) };
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.trim_ascii().is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    let members = match serde_json::from_slice::<Value>(bytes) {
-        Ok(Value::Object(members)) => members,
-        Ok(_) => return Err("it is JSON, but not an object".to_owned()),
-        Err(error) => return Err(syntax(&error)),
-    };
+    let members = object(bytes)?;
     let ours = members.contains_key(document::BOOKKEEPING);
     let tokens =
         ["refresh_token", "access_token"].iter().any(|name| members.get(*name).is_some_and(Value::is_string));
