@@ -31,11 +31,13 @@ impl Flights {
         let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
         threads.spawn(async move {
             // Also if it panics: a connection must not be taken for flying for ever.
-            let _off_the_list = OffTheList { flights, name: order.name.clone() };
+            let off_the_list = OffTheList { flights, name: order.name.clone() };
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
             }
+            // First off the list: who hears the report and asks again must not be told the same once more.
+            drop(off_the_list);
             let _ = report.send(Some(result));
         });
         landing

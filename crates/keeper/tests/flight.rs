@@ -1,0 +1,278 @@
+//! One flight, seen from the line: what is on disk when the request goes out, where it goes, and who gets the answer.
+//! The token endpoint is a script here; the store is a real directory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+use perennial::clock::Clock;
+use perennial::core::profile::concur::CONCUR;
+use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
+use perennial::core::{Connection, Origin, UnixTime};
+use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
+use perennial::{Error, Keeper, Options, SapSample};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+const MIN_TTL: Duration = Duration::from_secs(60);
+const GLZ: &str = "https://glz.api.concursolutions.com";
+const EU2: &str = "https://eu2.api.concursolutions.com";
+const US2: &str = "https://us2.api.concursolutions.com";
+
+/// What the script answers to one request.
+type Answer = Result<(u16, Value), NoAnswer>;
+
+/// What was seen when a request went out.
+#[derive(Clone, Debug)]
+struct Sent {
+    base: String,
+    form: String,
+    on_disk: Value,
+    room: u64,
+}
+
+/// A token endpoint that answers by the script.
+#[derive(Clone)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    connected: Arc<Mutex<Vec<String>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+    dir: PathBuf,
+    /// Each answer waits for a permit.
+    gate: Arc<Semaphore>,
+}
+
+struct ScriptedLine {
+    script: Script,
+    base: String,
+}
+
+impl TokenEndpoint for Script {
+    fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
+        let line = ScriptedLine { script: self.clone(), base: base.to_string() };
+        self.connected.lock().unwrap().push(line.base.clone());
+        Box::pin(async move { Ok(Box::new(line) as Box<dyn Line>) })
+    }
+}
+
+impl Line for ScriptedLine {
+    fn ask(self: Box<Self>, question: Question, _: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+        Box::pin(async move {
+            let Self { script, base } = *self;
+            assert_eq!(question.path, "/oauth2/v0/token");
+            let form = String::from_utf8(question.form.expose().to_vec()).unwrap();
+            let room = fs::metadata(script.dir.join(".refreshTokenObjectFile.json.next"))
+                .map_or(0, |file| file.len());
+            script.sent.lock().unwrap().push(Sent { base, form, on_disk: tokens(&script.dir), room });
+            script.gate.acquire().await.unwrap().forget();
+            let (status, body) = script.answers.lock().unwrap().pop_front().unwrap()?;
+            Ok(Reply {
+                status,
+                retry_after: None,
+                date: None,
+                correlation_id: Some("correlation".into()),
+                body: body.to_string().into_bytes().into(),
+                end: BodyEnd::Whole,
+            })
+        })
+    }
+}
+
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> UnixTime {
+        UnixTime(1_800_000_000)
+    }
+
+    fn since_boot(&self) -> Duration {
+        Duration::from_secs(1_000)
+    }
+}
+
+/// A directory with credentials, a script, and a keeper of both.
+struct Stage {
+    keeper: Keeper,
+    script: Script,
+    dir: TempDir,
+}
+
+impl Stage {
+    fn open(answers: Vec<Answer>) -> Self {
+        let stage = Self::gated(answers);
+        stage.script.gate.add_permits(100);
+        stage
+    }
+
+    fn gated(answers: Vec<Answer>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let credentials = json!({"appID": "app", "clientSecret": "secret", "companyUUID": "company",
+            "companyRequestToken": "request"});
+        fs::write(dir.path().join("credentials.json"), credentials.to_string()).unwrap();
+        let script = Script {
+            answers: Arc::new(Mutex::new(answers.into())),
+            connected: Arc::default(),
+            sent: Arc::default(),
+            dir: dir.path().into(),
+            gate: Arc::new(Semaphore::new(0)),
+        };
+        let keeper = keeper(dir.path(), &script);
+        Self { keeper, script, dir }
+    }
+
+    fn sent(&self) -> Vec<Sent> {
+        self.script.sent.lock().unwrap().clone()
+    }
+
+    fn on_disk(&self) -> Value {
+        tokens(self.dir.path())
+    }
+}
+
+fn keeper(dir: &Path, script: &Script) -> Keeper {
+    let store = Arc::new(SapSample::open(dir).unwrap());
+    Keeper::with_parts(store, Arc::new(script.clone()), Arc::new(FixedClock), Options::default())
+}
+
+/// A grant is obtained in place of nothing.
+fn nothing() -> Connection {
+    Connection::new("id", "default", &CONCUR)
+}
+
+fn tokens(dir: &Path) -> Value {
+    let file = fs::read(dir.join("refreshTokenObjectFile.json"));
+    file.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap())
+}
+
+fn issued(number: u32, geolocation: &str) -> Answer {
+    Ok((
+        200,
+        json!({"access_token": format!("access-{number}"), "refresh_token": format!("refresh-{number}"),
+            "expires_in": 3600, "refresh_expires_in": 1_815_000_000, "geolocation": geolocation}),
+    ))
+}
+
+fn lives_at(base: &str) -> Answer {
+    Ok((400, json!({"code": 16, "error": "invalid_request", "geolocation": base})))
+}
+
+#[tokio::test]
+async fn law_4_the_intent_and_the_commits_room_are_on_disk_when_the_request_goes_out() {
+    let stage = Stage::open(vec![issued(1, EU2), issued(2, EU2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    stage.keeper.refresh("default").await.unwrap();
+    let sent = stage.sent();
+    let intent = &sent[0].on_disk["perennial"]["intent"];
+    assert_eq!((intent["purpose"].as_str(), intent["base"].as_str()), (Some("obtain"), Some(GLZ)));
+    assert_eq!(intent["deadline"], 1_800_000_060);
+    assert_eq!(sent[0].on_disk["perennial"]["request_token"]["uses"], 1, "counted before it is sent");
+    let intent = &sent[1].on_disk["perennial"]["intent"];
+    assert_eq!((intent["purpose"].as_str(), intent["base"].as_str()), (Some("refresh"), Some(EU2)));
+    assert_eq!(intent["generation"], 1);
+    assert!(sent.iter().all(|sent| sent.room >= 64 * 1024), "{sent:?}");
+    assert!(stage.on_disk()["perennial"]["intent"].is_null(), "an answer closes it");
+}
+
+#[tokio::test]
+async fn a_refresh_goes_to_the_tokens_own_geolocation() {
+    let stage = Stage::open(vec![issued(1, EU2), issued(2, US2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    let hand_out = stage.keeper.refresh("default").await.unwrap();
+    let sent = stage.sent();
+    assert_eq!((sent[0].base.as_str(), sent[1].base.as_str()), (GLZ, EU2));
+    assert!(sent[1].form.ends_with("grant_type=refresh_token&refresh_token=refresh-1"), "{}", sent[1].form);
+    assert_eq!(hand_out.base.to_string(), US2, "and what a success names is stored");
+}
+
+#[tokio::test]
+async fn code_16_is_followed_with_a_new_intent_and_the_200s_geolocation_is_stored() {
+    let stage = Stage::open(vec![lives_at(EU2), issued(1, US2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    let sent = stage.sent();
+    assert_eq!(sent[1].base, EU2);
+    assert_eq!(sent[1].on_disk["perennial"]["intent"]["base"], EU2, "recorded before resending");
+    assert_eq!(sent[1].on_disk["perennial"]["request_token"]["uses"], 2);
+    assert_eq!(stage.on_disk()["geolocation"], US2);
+}
+
+#[tokio::test]
+async fn code_16_is_followed_once_and_not_for_ever() {
+    let stage = Stage::open(vec![lives_at(EU2), lives_at(US2)]);
+    assert!(matches!(stage.keeper.obtain(&nothing()).await, Err(Error::Failed { .. })));
+    assert_eq!(stage.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn law_10_code_16_does_not_lead_to_a_foreign_host() {
+    let stage = Stage::open(vec![lives_at("https://evil.example")]);
+    stage.keeper.obtain(&nothing()).await.unwrap_err();
+    assert_eq!(stage.script.connected.lock().unwrap().as_slice(), [GLZ]);
+}
+
+#[tokio::test]
+async fn law_2_fifty_callers_share_one_flight() {
+    let stage = Stage::gated(vec![issued(1, EU2)]);
+    let keeper = Arc::new(stage.keeper);
+    let ask = || {
+        let keeper = Arc::clone(&keeper);
+        tokio::spawn(async move { keeper.obtain(&nothing()).await })
+    };
+    let callers: Vec<_> = (0..50).map(|_| ask()).collect();
+    tokio::task::yield_now().await;
+    stage.script.gate.add_permits(1);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().access_token.expose(), "access-1");
+    }
+    assert_eq!(stage.script.sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn law_2_callers_leave_and_the_flight_goes_on() {
+    let stage = Stage::gated(vec![issued(1, EU2)]);
+    let left = tokio::time::timeout(Duration::ZERO, stage.keeper.obtain(&nothing())).await;
+    assert!(left.is_err(), "the caller's patience is over");
+    stage.script.gate.add_permits(1);
+    stage.keeper.landed().await;
+    let hand_out = stage.keeper.peek("default", MIN_TTL).unwrap().unwrap();
+    assert_eq!(hand_out.access_token.expose(), "access-1");
+}
+
+#[tokio::test]
+async fn law_2_a_keeper_that_is_dropped_lets_its_flight_land() {
+    let Stage { keeper, script, dir } = Stage::gated(vec![issued(1, EU2)]);
+    let _ = tokio::time::timeout(Duration::ZERO, keeper.obtain(&nothing())).await;
+    drop(keeper);
+    script.gate.add_permits(1);
+    // Another keeper waits for the claim that the flight holds, looks again, and finds its tokens (law 3).
+    let hand_out = self::keeper(dir.path(), &script).obtain(&nothing()).await.unwrap();
+    assert_eq!(hand_out.access_token.expose(), "access-1");
+    assert_eq!(script.sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn law_7_a_lost_answer_is_asked_for_again_where_that_is_harmless() {
+    let stage = Stage::open(vec![issued(1, EU2), Err(NoAnswer::Reset("cut".into())), issued(3, EU2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    stage.keeper.refresh("default").await.unwrap_err();
+    let after = stage.on_disk();
+    assert_eq!(after["refresh_token"], "refresh-1");
+    assert_eq!(after["perennial"]["condition"]["state"], "uncertain");
+    assert!(!after["perennial"]["intent"].is_null(), "the intent stays open");
+    let hand_out = stage.keeper.refresh("default").await.unwrap();
+    assert_eq!(hand_out.access_token.expose(), "access-3");
+}
+
+#[tokio::test]
+async fn the_request_token_is_not_used_a_sixth_time() {
+    let stage = Stage::open((0..5).map(|_| Ok((503, json!({"message": "down"})))).collect());
+    for _ in 0..5 {
+        assert!(matches!(stage.keeper.obtain(&nothing()).await, Err(Error::Failed { .. })));
+    }
+    let sixth = stage.keeper.obtain(&nothing()).await;
+    assert!(matches!(sixth, Err(Error::RequestTokenUsedUp { uses: 5 })), "{sixth:?}");
+    assert_eq!(stage.sent().len(), 5);
+}
