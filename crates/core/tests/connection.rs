@@ -189,7 +189,13 @@ fn law_12_a_rejection_forces_one_refresh_in_five_minutes() {
     let rejected = Cause::Rejected(Fingerprint::of("a1"));
     assert_eq!(held().decide(&rejected, NOW), Decision::Fly(Purpose::Refresh));
     let forced = Plan { forced: true, ..plan(Purpose::Refresh, NOW) };
-    let connection = held().intend(forced).accept(&tokens("a2", "r1"), &answered(NOW)).unwrap();
+    let under_way = held().intend(forced);
+    assert_eq!(
+        under_way.decide(&rejected, NOW),
+        Decision::Fly(Purpose::Refresh),
+        "a sibling waits for its claim"
+    );
+    let connection = under_way.accept(&tokens("a2", "r1"), &answered(NOW)).unwrap();
     assert_eq!(connection.decide(&rejected, NOW), Decision::HandOut, "another token is in force by now");
     let again = Cause::Rejected(Fingerprint::of("a2"));
     assert!(matches!(
@@ -197,6 +203,14 @@ fn law_12_a_rejection_forces_one_refresh_in_five_minutes() {
         Decision::Stop(Blocked::RejectedAgain { .. })
     ));
     assert_eq!(connection.decide(&again, NOW.plus(300)), Decision::Fly(Purpose::Refresh));
+}
+
+#[test]
+fn law_3_what_a_sibling_has_obtained_meanwhile_is_not_obtained_again() {
+    let authorized = |seen: &Connection| Cause::Authorized { instead_of: seen.version() };
+    assert_eq!(new().decide(&authorized(&new()), NOW), Decision::Fly(Purpose::Obtain));
+    assert_eq!(held().decide(&authorized(&held()), NOW), Decision::Fly(Purpose::Obtain));
+    assert_eq!(held().decide(&authorized(&new()), NOW), Decision::HandOut);
 }
 
 #[test]

@@ -148,12 +148,13 @@ impl Keeper {
         }
     }
 
-    /// Exchanges the company request token for a grant.
+    /// Exchanges the company request token for a grant, in place of what `seen` holds. Where somebody else has done so
+    /// since, theirs is handed out, and no use of the request token is spent (law 3).
     ///
     /// # Errors
     /// When it did not work; uses of the request token are counted, and a grant that is held stays.
-    pub async fn obtain(&self, connection: &str) -> Result<HandOut, Error> {
-        self.join(connection, Cause::Authorized).await
+    pub async fn obtain(&self, seen: &Connection) -> Result<HandOut, Error> {
+        self.join(&seen.name, Cause::Authorized { instead_of: seen.version() }).await
     }
 
     /// A connection as it is kept.

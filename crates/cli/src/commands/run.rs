@@ -71,10 +71,8 @@ impl Tutorial<'_> {
             Ok(credentials) => check_company(&credentials, &stored)?,
         }
         self.say(&format!("{CREDENTIALS_FILE} is filled in"))?;
-        match self.readable(stored)?.filter(has_refresh_token) {
-            None => self.obtain(),
-            Some(connection) => self.use_stored(&connection),
-        }
+        let connection = self.readable(stored)?;
+        if has_refresh_token(&connection) { self.use_stored(&connection) } else { self.obtain(&connection) }
     }
 
     fn write_template(&self, path: &Path) -> Result<Exit, Trouble> {
@@ -88,22 +86,23 @@ impl Tutorial<'_> {
     }
 
     /// A file that cannot be read is kept aside, as it is about to be replaced.
-    fn readable(&self, stored: Result<Connection, Error>) -> Result<Option<Connection>, Trouble> {
+    fn readable(&self, stored: Result<Connection, Error>) -> Result<Connection, Trouble> {
         match stored {
-            Ok(connection) => Ok(Some(connection)),
+            Ok(connection) => Ok(connection),
             Err(Error::Store(error)) if matches!(*error, StoreError::Unreadable { .. }) => {
                 let aside = self.keeper.set_unreadable_aside(ONLY_CONNECTION)?;
                 let place = aside
                     .as_ref()
                     .map_or(String::new(), |path: &PathBuf| format!("; it is kept as {}", path.display()));
                 self.session.printer.warn(&format!("{error}{place}"));
-                Ok(None)
+                Ok(self.keeper.connection(ONLY_CONNECTION)?)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn obtain(&self) -> Result<Exit, Trouble> {
+    /// `seen` is what the decision was made upon: what somebody else has obtained since is not obtained again.
+    fn obtain(&self, seen: &Connection) -> Result<Exit, Trouble> {
         self.say("no valid refresh token is stored")?;
         self.tell(&format!("  exchanging the company request token at {} …", obtaining_base(self.keeper)))?;
         let hand_out = self.session.wait(self.keeper, self.keeper.obtain(seen))?;

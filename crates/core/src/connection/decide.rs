@@ -1,7 +1,7 @@
 //! A token is asked for: hand it out, start a flight, or stop? The answer is the same before a claim and after it
 //! (law 3: look again), because it depends on nothing but what is kept and what time it is.
 
-use super::{Condition, Connection, Intent, State};
+use super::{Condition, Connection, Intent, State, Version};
 use crate::profile::{Purpose, ReplayRule};
 use crate::schedule::REJECTION_PAUSE;
 use crate::secret::{AccessToken, Fingerprint};
@@ -23,7 +23,10 @@ pub enum Cause {
     /// A person says: now.
     Asked,
     /// A person has authorized anew: exchange the request token.
-    Authorized,
+    Authorized {
+        /// What stood there when that was decided: where it has moved, somebody else has done it (law 3).
+        instead_of: Version,
+    },
 }
 
 /// What to do.
@@ -67,7 +70,10 @@ impl Connection {
     #[must_use]
     pub fn decide(&self, cause: &Cause, now: UnixTime) -> Decision {
         match cause {
-            Cause::Authorized => Decision::Fly(Purpose::Obtain),
+            Cause::Authorized { instead_of } if self.version() == *instead_of => {
+                Decision::Fly(Purpose::Obtain)
+            }
+            Cause::Authorized { .. } => self.decide_wanted(Duration::ZERO, cause, now),
             Cause::Asked => self.fly_or(cause, now, Decision::Stop),
             Cause::Due if self.is_renewal_due(now) => self.fly_or(cause, now, Decision::Stop),
             Cause::Due => Decision::NotDue,
@@ -94,8 +100,10 @@ impl Connection {
             return Decision::HandOut;
         }
         let server_now = self.skew.server_time(now);
+        // While the forced refresh is still under way there is something to wait for: its claim.
         if let Some(until) = self.forced_at.map(|at| at.after(REJECTION_PAUSE))
             && until > server_now
+            && self.intent.is_none()
         {
             return Decision::Stop(Blocked::RejectedAgain { until });
         }
