@@ -10,9 +10,11 @@
 
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";
@@ -153,9 +155,51 @@ impl World {
             && let Ok(tokens) = serde_json::from_slice::<Value>(&bytes)
         {
             let names = ["access_token", "refresh_token", "id_token"];
-            secrets.extend(names.iter().filter_map(|name| tokens[*name].as_str().map(str::to_owned)));
+            let texts =
+                names.iter().filter_map(|name| tokens[*name].as_str()).filter(|text| !text.is_empty());
+            secrets.extend(texts.map(str::to_owned));
         }
         secrets
+    }
+}
+
+/// For stories about what goes wrong.
+impl World {
+    /// A world without TLS: quicker, for tables with many rows.
+    pub fn plain() -> Config {
+        Config { tls: false, ..Config::default() }
+    }
+
+    /// Every file in the directory and what it holds.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.dir()).expect("the directory is there");
+        let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+        paths
+            .map(|path| {
+                let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+                (name, fs::read(path).expect("the file is there"))
+            })
+            .collect()
+    }
+
+    /// What the store would not take, or nobody could read, sealed in the home directory.
+    pub fn rescue_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.home().join(".local/state/perennial/rescue"));
+        entries.map_or_else(
+            |_| Vec::new(),
+            |entries| entries.map(|entry| entry.expect("an entry").path()).collect(),
+        )
+    }
+}
+
+/// Waits for an event, at most half a minute: a machine that is very busy is no failure.
+#[track_caller]
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        #[expect(clippy::disallowed_methods, reason = "a poll, with a deadline")]
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -85,7 +85,7 @@ impl SapSample {
                 ));
             }
         }
-        if self.file.read().is_ok_and(|read| read.by_another) {
+        if self.file.glance().is_some_and(|read| read.by_another) {
             notices.push(format!(
                 "{} was last written by something else (SAP's sample, an editor); its tokens are used, and what \
                  Perennial knew of the former ones is kept as far as it was left there",

@@ -35,8 +35,14 @@ impl TokenFile {
     }
 
     pub(super) fn read(&self) -> Result<Read, StoreError> {
-        let members = self.members()?;
-        Ok(document::read(&members, self.fresh.clone(), &self.kernel))
+        Ok(self.document(&self.members()?))
+    }
+
+    /// One look, for remarks: `None` when the file cannot be read at this moment.
+    pub(super) fn glance(&self) -> Option<Read> {
+        let bytes = self.file.read().ok()?;
+        let members = parse(bytes.as_ref().map(|bytes| bytes.as_slice())).ok()?;
+        Some(self.document(&members))
     }
 
     /// The file's members; none where there is no file.
@@ -64,9 +70,13 @@ impl TokenFile {
 fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
     let Some(bytes) = bytes else { return Ok(Map::new()) };
     let members = object(bytes)?;
+    let refresh_token = members.get("refresh_token").unwrap_or(&Value::Null);
+    if !refresh_token.is_null() && !refresh_token.is_string() {
+        return Err("its refresh_token is no text in quotes".to_owned());
+    }
     let ours = members.contains_key(document::BOOKKEEPING);
-    let tokens =
-        ["refresh_token", "access_token"].iter().any(|name| members.get(*name).is_some_and(Value::is_string));
+    let is_there = |name| members.get(name).and_then(Value::as_str).is_some_and(|token| !token.is_empty());
+    let tokens = ["refresh_token", "access_token"].into_iter().any(is_there);
     if ours || tokens { Ok(members) } else { Err("it holds no tokens".to_owned()) }
 }
 
