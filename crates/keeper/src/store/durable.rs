@@ -61,8 +61,9 @@ impl Durable {
         Ok(left.filter(|bytes| !bytes.trim_ascii().is_empty()))
     }
 
-    /// Takes the last step for a process that died before it.
+    /// Takes the last steps for a process that died before them; it may not have got as far as to sync.
     pub(crate) fn finish_reserved(&self) -> io::Result<()> {
+        fs::File::open(self.reserved())?.sync_all()?;
         self.take_the_place(&self.reserved())
     }
 

@@ -119,7 +119,7 @@ impl Locked {
         Ok(Some(locked))
     }
 
-    /// A process may have died when its commit was on disk but for the last rename. That answer is not lost: if it
+    /// A process may have died when its commit was on disk but for the last rename. What it wrote is not lost: if it
     /// was derived from what stands here now, the rename is done for it; if not, it is kept under its own name.
     fn finish_what_died(&self) -> Result<(), StoreError> {
         let durable = &self.token_file.file;
@@ -127,15 +127,10 @@ impl Locked {
         let Some(left) = durable.left_in_reserved().map_err(StoreError::io("read", path))? else {
             return Ok(());
         };
-        let Ok(members) = parse(Some(left.as_slice())) else { return Ok(()) };
-        let (Ok(now), left) = (self.token_file.read(), self.token_file.document(&members)) else {
-            return Ok(());
-        };
-        let (now, left) = (now.connection, left.connection);
-        if left.version() == now.version() && left.intent.is_some() == now.intent.is_some() {
-            return Ok(());
-        }
-        if derived_from(&members).as_ref() == Some(&now.version()) {
+        // What cannot be read is a person's matter first; until then, all stays where it is.
+        let Ok(now) = self.token_file.read() else { return Ok(()) };
+        let derived_from = parse(Some(left.as_slice())).ok().as_ref().and_then(derived_from);
+        if derived_from.as_ref() == Some(&now.connection.version()) {
             tracing::info!("a commit that was cut short is completed");
             return durable.finish_reserved().map_err(StoreError::io("replace", path));
         }

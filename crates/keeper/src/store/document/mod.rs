@@ -1,26 +1,31 @@
 //! A connection as JSON: a token endpoint's answer as SAP's sample keeps it (`refreshTokenObjectFile.json`), with our
 //! own bookkeeping under the one extra key `perennial`. The sample ignores that key, drops it when it writes, and
 //! writes without care; so what the bookkeeping says of tokens holds only while their fingerprints agree.
+//!
+//! | file | what it reads and writes |
+//! |---|---|
+//! | `mod.rs` | the document: the tokens, where SAP's sample looks for them |
+//! | `bookkeeping.rs` | what stands under `perennial`, part by part |
+//! | `members.rs` | small readings of a JSON object |
 
-use perennial_core::connection::{
-    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse,
-};
+mod bookkeeping;
+mod members;
+
+use members::{Members, expiry, list, number, object, text, time};
+use perennial_core::Origin;
+use perennial_core::connection::{Access, Connection, Held};
 use perennial_core::grant::Principal;
-use perennial_core::profile::{Profile, Purpose, concur};
+use perennial_core::profile::{Profile, concur};
 use perennial_core::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
 use perennial_core::time::{Expiry, Skew};
 use perennial_core::token_endpoint::response::{KNOWN_MEMBERS, Others, is_sendable};
-use perennial_core::token_endpoint::{TokenResponse, jwt, wire};
-use perennial_core::verdict::Verdict;
-use perennial_core::{Origin, UnixTime};
-use serde_json::{Map, Value, json};
+use perennial_core::token_endpoint::{jwt, wire};
+use serde_json::{Value, json};
 
 /// The one extra key.
 pub const BOOKKEEPING: &str = "perennial";
 /// The sample's own addition to the answer.
 pub const COMPANY: &str = "companyUUID";
-
-type Members = Map<String, Value>;
 
 /// A connection that was read, and what was noticed about it.
 #[derive(Debug)]
@@ -53,11 +58,11 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
             suspected: number(clock, "suspected"),
         })
         .unwrap_or_default();
-    connection.previous = list(own, "previous").filter_map(previous_from).collect();
-    connection.candidates = list(own, "candidates").filter_map(candidate_from).collect();
-    connection.last_fault = object(own, "last_fault").and_then(fault_from);
+    connection.previous = list(own, "previous").filter_map(bookkeeping::previous_from).collect();
+    connection.candidates = list(own, "candidates").filter_map(bookkeeping::candidate_from).collect();
+    connection.last_fault = object(own, "last_fault").and_then(bookkeeping::fault_from);
     connection.forced_at = time(own, "forced_at");
-    connection.request_token = object(own, "request_token").and_then(request_token_from);
+    connection.request_token = object(own, "request_token").and_then(bookkeeping::request_token_from);
     connection.principal = text(own, "principal").or_else(|| text(members, COMPANY)).map(Principal::new);
 
     let by_another = !written_by_us(members, own);
@@ -66,8 +71,9 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
         // Whoever wrote these tokens has just been given them: what the bookkeeping says of others is past.
         connection.principal = text(members, COMPANY).map(Principal::new).or_else(|| named_by(&connection));
     } else {
-        connection.intent = object(own, "intent").and_then(intent_from);
-        connection.condition = object(own, "condition").and_then(condition_from).unwrap_or_default();
+        connection.intent = object(own, "intent").and_then(bookkeeping::intent_from);
+        connection.condition =
+            object(own, "condition").and_then(bookkeeping::condition_from).unwrap_or_default();
     }
     Read { connection, by_another: by_another && !own.is_empty() }
 }
@@ -160,7 +166,7 @@ pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Member
             next.insert(COMPANY.to_owned(), json!(principal.as_str()));
         }
     }
-    let mut own = bookkeeping(connection, kernel);
+    let mut own = bookkeeping::write(connection, kernel);
     // Of what stands in the document, whoever issued it: this is how a later look sees that somebody else wrote.
     for (token, print) in [("refresh_token", "refresh_fingerprint"), ("access_token", "access_fingerprint")] {
         if let Some(token) = text(&next, token) {
@@ -197,236 +203,12 @@ fn write_held(held: &Held, next: &mut Members) {
         next.insert(name.clone(), value.clone());
     }
 }
-
-fn bookkeeping(connection: &Connection, kernel: &str) -> Members {
-    let mut own = Members::new();
-    let mut put = |name: &str, value: Value| {
-        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if !empty {
-            own.insert(name.to_owned(), value);
-        }
-    };
-    put("version", json!(1));
-    put("id", json!(connection.id));
-    put("profile", json!(connection.profile.name));
-    put("principal", json!(connection.principal.as_ref().map(Principal::as_str)));
-    if let Some(held) = &connection.held {
-        put("grant_id", json!(held.grant_id));
-        put("generation", json!(held.generation));
-        put("refreshed_at", json!(held.refreshed_at.map(|at| at.0)));
-        put("refresh_expiry", json!(held.refresh_expiry.map(Expiry::basis)));
-        if let Some(access) = &held.access {
-            put("access_expires_at", json!(access.expiry.at().0));
-            put("access_expiry", json!(access.expiry.basis()));
-        }
-    }
-    put("permitted_origins", json!(connection.permitted.iter().map(Origin::to_string).collect::<Vec<_>>()));
-    put("condition", condition_to(connection.condition));
-    put("intent", connection.intent.as_ref().map_or(Value::Null, intent_to));
-    put("previous", connection.previous.iter().map(previous_to).collect());
-    put("candidates", connection.candidates.iter().map(candidate_to).collect());
-    put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
-    put("forced_at", json!(connection.forced_at.map(|at| at.0)));
-    put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
-    if connection.skew != Skew::default() {
-        let Skew { seconds, suspected } = connection.skew;
-        put("clock", json!({"kernel": kernel, "skew": seconds, "suspected": suspected}));
-    }
-    own
-}
-
-fn condition_to(condition: Condition) -> Value {
-    match condition {
-        Condition::Sound => Value::Null,
-        Condition::BackingOff { until, failures } => {
-            json!({"state": "backing_off", "until": until.0, "failures": failures})
-        }
-        Condition::Uncertain { until, failures } => {
-            json!({"state": "uncertain", "until": until.0, "failures": failures})
-        }
-        Condition::Suspended => json!({"state": "suspended"}),
-        Condition::NeedsReauthorization => json!({"state": "needs_reauthorization"}),
-        Condition::Revoked => json!({"state": "revoked"}),
-    }
-}
-
-fn condition_from(value: &Members) -> Option<Condition> {
-    let until = time(value, "until").unwrap_or(UnixTime(0));
-    let failures = number(value, "failures").and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
-    Some(match text(value, "state")? {
-        "backing_off" => Condition::BackingOff { until, failures },
-        "uncertain" => Condition::Uncertain { until, failures },
-        "suspended" => Condition::Suspended,
-        "needs_reauthorization" => Condition::NeedsReauthorization,
-        "revoked" => Condition::Revoked,
-        _ => return None,
-    })
-}
-
-fn intent_to(intent: &Intent) -> Value {
-    json!({
-        "purpose": intent.purpose.as_str(),
-        "grant_id": intent.grant_id,
-        "generation": intent.generation,
-        "presented": intent.presented.as_str(),
-        "base": intent.base.to_string(),
-        "written_at": intent.written_at.0,
-        "deadline": intent.deadline.0,
-        "kernel": intent.kernel,
-        "process": intent.process,
-        "correlation_id": intent.correlation_id,
-    })
-}
-
-fn intent_from(value: &Members) -> Option<Intent> {
-    Some(Intent {
-        purpose: purpose(value)?,
-        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok())?,
-        presented: Fingerprint::parse(text(value, "presented")?)?,
-        base: Origin::parse(text(value, "base")?).ok()?,
-        written_at: time(value, "written_at")?,
-        deadline: time(value, "deadline")?,
-        kernel: text(value, "kernel").unwrap_or_default().to_owned(),
-        process: number(value, "process").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        correlation_id: text(value, "correlation_id").unwrap_or_default().to_owned(),
-    })
-}
-
-fn purpose(value: &Members) -> Option<Purpose> {
-    let name = text(value, "purpose")?;
-    [Purpose::Obtain, Purpose::Refresh].into_iter().find(|purpose| purpose.as_str() == name)
-}
-
-fn previous_to(previous: &Previous) -> Value {
-    json!({
-        "grant_id": previous.grant_id,
-        "generation": previous.generation,
-        "refresh_token": previous.refresh.expose(),
-        "base": previous.base.to_string(),
-        "replaced_at": previous.replaced_at.0,
-    })
-}
-
-fn previous_from(value: &Value) -> Option<Previous> {
-    let value = value.as_object()?;
-    Some(Previous {
-        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        refresh: RefreshToken::new(text(value, "refresh_token")?),
-        base: Origin::parse(text(value, "base")?).ok()?,
-        replaced_at: time(value, "replaced_at").unwrap_or(UnixTime(0)),
-    })
-}
-
-fn candidate_to(candidate: &Candidate) -> Value {
-    json!({
-        "reason": match candidate.reason { Aside::Late => "late", Aside::OtherPrincipal => "other_principal" },
-        "grant_id": candidate.grant_id,
-        "generation": candidate.generation,
-        "base": candidate.base.to_string(),
-        "received_at": candidate.received_at.0,
-        "answer": response_to(&candidate.response),
-    })
-}
-
-fn candidate_from(value: &Value) -> Option<Candidate> {
-    let value = value.as_object()?;
-    Some(Candidate {
-        reason: if text(value, "reason") == Some("late") { Aside::Late } else { Aside::OtherPrincipal },
-        grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        base: Origin::parse(text(value, "base")?).ok()?,
-        received_at: time(value, "received_at").unwrap_or(UnixTime(0)),
-        response: TokenResponse::from_members(object(value, "answer")?)?,
-    })
-}
-
-/// A token response as the server would have sent it.
-pub(crate) fn response_to(response: &TokenResponse) -> Value {
-    let mut answer = response.others.0.clone();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            answer.insert(name.to_owned(), value);
-        }
-    };
-    put("expires_in", response.expires_in.map(|life| json!(life.as_secs())));
-    put("scope", response.scope.as_ref().map(|scope| json!(scope)));
-    put("token_type", Some(json!(response.token_type)));
-    put("access_token", Some(json!(response.access_token.expose())));
-    put("refresh_token", response.refresh_token.as_ref().map(|token| json!(token.expose())));
-    put("refresh_expires_in", response.refresh_expires_at.map(|at| json!(at.0)));
-    put("geolocation", response.geolocation.as_ref().map(|base| json!(base.to_string())));
-    put("id_token", response.id_token.as_ref().map(|token| json!(token.expose())));
-    Value::Object(answer)
-}
-
-fn fault_to(fault: &Fault) -> Value {
-    json!({
-        "at": fault.at.0,
-        "purpose": fault.purpose.as_str(),
-        "verdict": fault.verdict.as_str(),
-        "status": fault.status,
-        "code": fault.code,
-        "description": fault.description,
-        "correlation_id": fault.correlation_id,
-        "message": fault.message,
-    })
-}
-
-fn fault_from(value: &Members) -> Option<Fault> {
-    Some(Fault {
-        at: time(value, "at")?,
-        purpose: purpose(value)?,
-        verdict: Verdict::parse(text(value, "verdict")?)?,
-        status: number(value, "status").and_then(|n| u16::try_from(n).ok()),
-        code: number(value, "code").and_then(|n| u32::try_from(n).ok()),
-        description: text(value, "description").map(str::to_owned),
-        correlation_id: text(value, "correlation_id").map(str::to_owned),
-        message: text(value, "message").unwrap_or_default().to_owned(),
-    })
-}
-
-fn request_token_to(token: &RequestTokenUse) -> Value {
-    json!({"fingerprint": token.fingerprint.as_str(), "uses": token.uses, "first_used_at": token.first_used_at.0})
-}
-
-fn request_token_from(value: &Members) -> Option<RequestTokenUse> {
-    Some(RequestTokenUse {
-        fingerprint: Fingerprint::parse(text(value, "fingerprint")?)?,
-        uses: number(value, "uses").and_then(|n| u32::try_from(n).ok())?,
-        first_used_at: time(value, "first_used_at")?,
-    })
-}
-
-fn expiry(at: UnixTime, stated: bool) -> Expiry {
-    if stated { Expiry::Stated(at) } else { Expiry::Assumed(at) }
-}
-
-fn text<'a>(members: &'a Members, name: &str) -> Option<&'a str> {
-    members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
-fn number(members: &Members, name: &str) -> Option<i64> {
-    members.get(name).and_then(Value::as_i64)
-}
-
-fn time(members: &Members, name: &str) -> Option<UnixTime> {
-    number(members, name).map(UnixTime)
-}
-
-fn object<'a>(members: &'a Members, name: &str) -> Option<&'a Members> {
-    members.get(name).and_then(Value::as_object)
-}
-
-fn list<'a>(members: &'a Members, name: &str) -> impl Iterator<Item = &'a Value> {
-    members.get(name).and_then(Value::as_array).into_iter().flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use perennial_core::connection::{Answered, Plan};
+    use perennial_core::connection::{Answered, Aside, Plan};
+    use perennial_core::profile::Purpose;
+    use perennial_core::{TokenResponse, UnixTime};
     use std::time::Duration;
 
     const KERNEL: &str = "kernel";
