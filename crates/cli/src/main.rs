@@ -7,6 +7,7 @@ mod hints;
 mod options;
 mod printer;
 mod session;
+mod signals;
 mod words;
 
 use clap::Parser;
@@ -43,5 +44,7 @@ fn report(session: &Session, trouble: &Trouble) -> Exit {
     if trouble.exit == Exit::Done {
         return Exit::Done;
     }
-    session.printer.trouble(&trouble.clone().at(&session.globals.store_words(), &session.globals.base_words()))
+    session
+        .printer
+        .trouble(&trouble.clone().at(&session.globals.store_words(), &session.globals.base_words()))
 }

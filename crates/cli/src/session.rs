@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::options::{Globals, LogFormat};
 use crate::printer::Printer;
+use crate::signals;
 use perennial::core::Origin;
 use perennial::http;
 use perennial::seal::rescue::Places;
@@ -14,6 +15,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+
+/// A flight ends by its own deadlines; a caller who names none waits for them.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A command's surroundings.
 pub(crate) struct Session {
@@ -88,14 +92,23 @@ impl Session {
         keeper: &Keeper,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Trouble> {
+        self.wait_at_most(self.globals.timeout.unwrap_or(FOR_EVER), keeper, work)
+    }
+
+    /// The same, with a patience of its own.
+    pub(crate) fn wait_at_most<T>(
+        &self,
+        patience: Duration,
+        keeper: &Keeper,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::pin!(work);
-            let deadline = tokio::time::sleep(self.globals.timeout.unwrap_or(Duration::from_secs(365 * 24 * 3600)));
             let interrupted = tokio::select! {
                 result = &mut work => return result.map_err(Trouble::from),
-                () = deadline => false,
-                _ = tokio::signal::ctrl_c() => true,
+                () = tokio::time::sleep(patience) => false,
+                () = signals::asked_to_end() => true,
             };
             let left = if interrupted { interruption() } else { Trouble::from(Error::Deadline) };
             if !keeper.is_presenting() {
@@ -105,7 +118,7 @@ impl Session {
             tokio::select! {
                 // Whoever waited too long still gets what came of it.
                 result = &mut work => if interrupted { Err(left) } else { result.map_err(Trouble::from) },
-                _ = tokio::signal::ctrl_c() => Err(abandoned()),
+                () = signals::asked_to_end() => Err(abandoned()),
             }
         })
     }

@@ -4,6 +4,7 @@ use super::tell_warnings;
 use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::session::Session;
+use crate::signals;
 use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -266,7 +267,7 @@ fn judge(session: &Session, response: &ApiResponse) -> Exit {
 async fn interruptible<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     tokio::select! {
         result = work => result,
-        _ = tokio::signal::ctrl_c() => std::process::exit(Exit::Interrupted.code().into()),
+        () = signals::asked_to_end() => std::process::exit(Exit::Interrupted.code().into()),
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) struct Token {
     header: bool,
 }
 
+/// How long a caller who has its token may be kept for a renewal that has not been sent yet: on a network that swallows
+/// packets, each call would take as long as connecting may take.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Trouble> {
     let keeper = session.keeper()?;
     let name = session.name(&keeper, token.name.as_deref())?;
@@ -50,7 +54,8 @@ pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Troubl
     if hand_out.renewal_due {
         // The caller has its token; a renewal that fails harms nothing and is tried again by the next command.
         session.start_log();
-        if let Err(trouble) = session.wait(&keeper, keeper.refresh_if_due(&name)) {
+        let patience = session.globals.timeout.unwrap_or(RENEWAL_PATIENCE);
+        if let Err(trouble) = session.wait_at_most(patience, &keeper, keeper.refresh_if_due(&name)) {
             if trouble.exit == Exit::Interrupted {
                 return Err(trouble);
             }
