@@ -1,6 +1,8 @@
 //! Law 2: many processes at once, and one presenter. Where every refresh token is good once, a second presentation
 //! would show as reuse.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use perennial_sandbox::{Config, Expire, Rotate};
