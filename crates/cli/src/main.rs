@@ -18,6 +18,7 @@ use session::Session;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    perennial::forbid_core_dumps();
     let command_line = CommandLine::parse();
     let session = Session::new(command_line.globals);
     let ended = carry_out(&session, command_line.verb).unwrap_or_else(|trouble| report(&session, &trouble));

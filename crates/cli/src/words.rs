@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn distances_read_well() {
         let day = 24 * 3600;
-        assert_eq!(distance(NOW.plus(181 * day), NOW), "in 5 months 30 days");
+        assert_eq!(distance(NOW.plus(180 * day), NOW), "in 5 months 29 days");
         assert_eq!(distance(NOW.plus(3600), NOW), "in 1 hour");
         assert_eq!(distance(NOW.plus(3599), NOW), "in 59 minutes 59 seconds");
         assert_eq!(distance(NOW.plus(-60), NOW), "1 minute ago");

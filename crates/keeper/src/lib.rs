@@ -45,3 +45,4 @@ pub use keeper::{Keeper, Options};
 pub use perennial_core as core;
 pub use random::id as request_id;
 pub use store::SapSample;
+pub use unix::forbid_core_dumps;

@@ -214,7 +214,11 @@ impl Presentation<'_> {
         let next = match intended.accept(response, answered) {
             Ok(next) => next,
             Err(stranger) => {
-                rescue::make_durable(self.kit, claim, &from, &stranger).await;
+                if let rescue::Kept::Overtaken(current) =
+                    rescue::make_durable(self.kit, claim, &from, &stranger).await
+                {
+                    self.keep_aside(claim, *current, response, answered, Aside::OtherPrincipal).await;
+                }
                 let own = stranger.principal.as_ref().map(ToString::to_string).unwrap_or_default();
                 let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
                 return Err(Error::OtherPrincipal { own, named });
@@ -224,24 +228,46 @@ impl Presentation<'_> {
         if let Some(elsewhere) = response.geolocation.as_ref().filter(|base| !next.permits(base)) {
             warnings.push(Warning::ForeignGeolocation(elsewhere.clone()));
         }
-        let published = match rescue::make_durable(self.kit, claim, &from, &next).await {
-            rescue::Kept::InStore => next,
+        let overtaken_by = match rescue::make_durable(self.kit, claim, &from, &next).await {
+            rescue::Kept::InStore => None,
             rescue::Kept::InRescueFile(path) => {
                 warnings.push(Warning::Unsaved(path));
-                next
+                None
             }
-            // Law 8: a late answer never overwrites and is never dropped.
             rescue::Kept::Overtaken(current) => {
-                let aside = current.set_aside(response, answered, Aside::Late);
-                rescue::make_durable(self.kit, claim, &current.version(), &aside).await;
-                *current
+                Some(self.keep_aside(claim, *current, response, answered, Aside::Late).await)
             }
         };
         let now = self.kit.clock.now();
-        let hand_out = HandOut::of(&published, now);
+        // What stands in the store goes first. Where that does not live, the late answer's token does, and it is
+        // durable too; but it is not handed out for another principal (law 13).
+        let hand_out = overtaken_by.as_ref().and_then(|current| HandOut::of(current, now)).or_else(|| {
+            let theirs = overtaken_by.as_ref().and_then(|current| current.principal.as_ref());
+            let same = theirs.zip(next.principal.as_ref()).is_none_or(|(theirs, own)| theirs.is(own));
+            HandOut::of(&next, now).filter(|_| same)
+        });
         let hand_out =
             hand_out.ok_or_else(|| Error::Internal("the new access token has ended already".to_owned()))?;
         Ok(Outcome::Landed(warnings.into_iter().fold(hand_out, HandOut::with)))
+    }
+
+    /// Law 8: a late answer never overwrites and is never dropped, however often the tokens that stand there are
+    /// replaced meanwhile. Returns what stands there.
+    async fn keep_aside(
+        &self,
+        claim: &mut dyn Claim,
+        mut current: Connection,
+        response: &TokenResponse,
+        answered: &Answered,
+        reason: Aside,
+    ) -> Connection {
+        loop {
+            let aside = current.set_aside(response, answered, reason);
+            match rescue::make_durable(self.kit, claim, &current.version(), &aside).await {
+                rescue::Kept::Overtaken(newer) => current = *newer,
+                rescue::Kept::InStore | rescue::Kept::InRescueFile(_) => return current,
+            }
+        }
     }
 
     fn refused(&self, intended: &Connection, failure: &Failure, now: UnixTime) -> Outcome {

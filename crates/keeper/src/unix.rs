@@ -45,6 +45,20 @@ pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
     metadata.mode() & 0o200 == 0
 }
 
+/// Keeps this process's memory out of core dumps, and away from debuggers of the same user (law 10). The limit alone
+/// does not bind where the kernel pipes dumps into a program; the flag does, and the limit serves systems without it.
+pub fn forbid_core_dumps() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::debug!(%error, "core dumps could not be limited");
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::debug!(%error, "core dumps could not be forbidden");
+    }
+}
+
 /// Names the running kernel: a kernel lock tells for sure that its holder died only within the same one. Containers
 /// on one machine share it, which host names would not show.
 pub(crate) fn kernel_id() -> String {

@@ -34,7 +34,7 @@ Examples:
 
 Exit codes: 0 for 2xx, 4 for 429 and 503, 1 for any other status.")]
 pub(crate) struct Call {
-    /// [NAME] [METHOD] PATH: the connection (may be left out where there is only one), the method (default: GET, or
+    /// The connection (may be left out where there is only one), the method (default: GET, or
     /// POST with --data), and a path at the geolocation or a permitted absolute address
     #[arg(required = true, num_args = 1..=3, value_name = "NAME METHOD PATH")]
     words: Vec<String>,

@@ -1,6 +1,7 @@
 //! From an origin to a connection that is ready for one request: name (or `--resolve`), proxy, TCP, TLS. Each step's
 //! failure is told apart, because each has its own remedy.
 
+use super::certificate::Naming;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
@@ -180,7 +181,7 @@ fn tls_config(options: &Options) -> Result<Arc<ClientConfig>, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous() // the name rustls gives to a verifier of one's own; this one is the platform's
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(Arc::new(Naming(verifier)))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }

@@ -7,8 +7,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `mod.rs` | [`TokenEndpoint`], and the real one: [`Http`] |
-//! | [`connect`] | name, `--resolve`, proxy, TCP, TLS |
-//! | [`body`] | reads an answer's body, bounded, and undoes its content coding |
+//! | `connect` | name, `--resolve`, proxy, TCP, TLS |
+//! | `body` | reads an answer's body, bounded, and undoes its content coding |
 //! | [`api`] | a request to the API behind a grant |
 
 pub mod api;

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
-//! | [`durable`] | a file that is replaced whole, durably, into room that was reserved before |
+//! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod document;
 pub(crate) mod durable;
