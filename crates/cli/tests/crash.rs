@@ -157,6 +157,34 @@ fn whoever_completes_a_commit_may_be_killed_too() {
 }
 
 #[test]
+fn a_late_answer_that_was_kept_aside_survives_a_kill() {
+    let world = World::held_with(Config { tls: false, rotate: Rotate::Always, ..Config::default() });
+    for last_calls in [3, 4, 5] {
+        let sample = world.by_the_sample();
+        world.let_access_token_end();
+        let whole = Killed::before(&world, FAR, &["token"]).trace;
+        // The commit of a late answer ends as any does: ftruncate, fsync, rename, fsync of the directory, unlink.
+        let at = whole.len() + 1 - last_calls;
+        world.let_access_token_end();
+        world.inject(json!([{"kind": "delay", "milliseconds": 1000}]));
+        let sent = world.requests();
+        let (mut command, _) = Killed::prepare(&world, at, &["token"]);
+        let child = command.spawn().expect("the binary starts");
+        wait_until("the request is under way", || world.requests() > sent);
+        world.write_as_the_sample(&sample);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.signal(), Some(9), "{output:?}");
+        assert!(world.tokens()["perennial"].is_null(), "what the sample wrote stands there yet");
+        let next = world.run_ok(&["token"]);
+        assert_eq!(next.stdout.trim_end(), sample["access_token"].as_str().expect("one"));
+        world.run_ok(&["refresh"]);
+        let candidate = &world.tokens()["perennial"]["candidates"][0];
+        assert_eq!(candidate["reason"], "late", "{candidate}");
+    }
+    assert_eq!(world.sandbox.stats().reuse_detected, 0);
+}
+
+#[test]
 fn a_process_is_killed_while_its_request_is_under_way() {
     for rotate in [Rotate::Never, Rotate::Sometimes, Rotate::Always] {
         for spent in [false, true] {
@@ -309,6 +337,14 @@ struct Killed {
 
 impl Killed {
     fn before(world: &World, at: usize, words: &[&str]) -> Self {
+        let (mut command, trace) = Self::prepare(world, at, words);
+        let output = command.output().expect("the binary starts");
+        let trace = fs::read_to_string(&trace).unwrap_or_default().lines().map(str::to_owned).collect();
+        Self { was_killed: output.status.signal() == Some(9), trace, ended: Ended::of(&output) }
+    }
+
+    /// The command, and where its trace will be.
+    fn prepare(world: &World, at: usize, words: &[&str]) -> (Command, PathBuf) {
         let trace = tools().join(format!("trace-{}-{at}", world.sandbox.ready().app_id));
         let _ = fs::remove_file(&trace);
         let mut command = world.command(words);
@@ -317,9 +353,7 @@ impl Killed {
             .env("KILL_BELOW", world.dir().parent().expect("a root"))
             .env("KILL_AT", at.to_string())
             .env("KILL_TRACE", &trace);
-        let output = command.output().expect("the binary starts");
-        let trace = fs::read_to_string(&trace).unwrap_or_default().lines().map(str::to_owned).collect();
-        Self { was_killed: output.status.signal() == Some(9), trace, ended: Ended::of(&output) }
+        (command, trace)
     }
 
     /// The commit was about to open its room, or to write the answer into it: the only place where it is nowhere else.

@@ -12,6 +12,7 @@ use perennial_sandbox::{Config, Sandbox};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -189,6 +190,30 @@ impl World {
             |_| Vec::new(),
             |entries| entries.map(|entry| entry.expect("an entry").path()).collect(),
         )
+    }
+}
+
+/// For stories in which SAP's sample writes too.
+impl World {
+    /// Tokens as the sample would have obtained them: another grant of the same company, and nothing of ours.
+    pub fn by_the_sample(&self) -> Value {
+        let elsewhere = self.home().join("elsewhere");
+        fs::create_dir_all(&elsewhere).expect("a directory");
+        fs::copy(self.credentials(), elsewhere.join(CREDENTIALS)).expect("a copy");
+        self.run_ok(&["run", "--dir", elsewhere.to_str().expect("a path")]);
+        let mut tokens = read_json(&elsewhere.join(TOKEN_FILE));
+        fs::remove_dir_all(elsewhere).expect("it is ours");
+        tokens.as_object_mut().expect("an object").remove("perennial");
+        tokens
+    }
+
+    /// Writes the token file as the sample does: in place, and not at once.
+    pub fn write_as_the_sample(&self, tokens: &Value) {
+        let text = tokens.to_string();
+        let mut file = fs::File::create(self.token_file()).expect("the file can be written");
+        for piece in text.as_bytes().chunks(700) {
+            file.write_all(piece).expect("the file can be written");
+        }
     }
 }
 
