@@ -171,14 +171,20 @@ fn tokens_that_belong_elsewhere_are_not_sent_to_where_the_file_says() {
     let (world, elsewhere) = (World::held_with(World::plain()), elsewhere());
     let mut tokens = as_the_sample(&world);
     tokens["geolocation"] = json!(elsewhere.base_uri());
-    tokens["access_token"] = json!("opaque");
-    write_json(&world.token_file(), &tokens);
-    let before = world.files();
-    let ended = world.run(&["token"]);
     let hint = format!("name it once: perennial refresh --base-uri {}", elsewhere.base_uri());
-    ended.is_trouble(&world, 3, "is not one of the provider's addresses", &hint);
-    assert_eq!(world.files(), before);
-    assert_eq!((world.requests(), elsewhere.stats().requests), (1, 0), "law 10");
+    for access_token in [json!("opaque"), world.tokens()["access_token"].clone()] {
+        tokens["access_token"] = access_token;
+        write_json(&world.token_file(), &tokens);
+        let before = world.files();
+        let ended = world.run(&["call", support::USERS]);
+        ended.is_trouble(&world, 3, "is not one of the provider's addresses", &hint);
+        assert_eq!(world.files(), before);
+        assert_eq!(
+            (world.requests(), elsewhere.stats().requests, elsewhere.stats().api_calls),
+            (1, 0, 0),
+            "law 10"
+        );
+    }
 }
 
 fn elsewhere() -> Sandbox {

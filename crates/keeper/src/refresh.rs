@@ -15,10 +15,28 @@ use perennial_core::verdict::{Judgement, Verdict, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
 use tokio::task::block_in_place;
 
-/// Flies.
+/// Flies. Law 9: whatever fails, a token that still lives is handed out to whoever wants one; but none whose own
+/// address is no place for it.
 pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
+    let failed = match attempt(kit, order).await {
+        Err(error) if matches!(order.cause, Cause::Wanted { .. }) => error,
+        ended => return ended,
+    };
+    let living = match &failed {
+        Error::NotPermitted { .. } => None,
+        _ => block_in_place(|| kit.store.read(&order.name)).ok(),
+    };
+    let hand_out = living.and_then(|kept| HandOut::of(&kept, kit.clock.now()));
+    let warning = Warning::ShortLived(failed.to_string());
+    hand_out.map(|hand_out| hand_out.with(warning)).ok_or(failed)
+}
+
+async fn attempt(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     block_in_place(|| rescue::drain(kit));
     let looked = block_in_place(|| kit.store.read(&order.name))?;
+    if let Some(hand_out) = block_in_place(|| rescue::peek(kit, order, &looked)) {
+        return Ok(hand_out);
+    }
     let purpose = match looked.decide(&order.cause, kit.clock.now()) {
         Decision::Fly(purpose) => purpose,
         other => return kit.grounded(&looked, &other),
@@ -28,7 +46,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     kit.grant(&looked, &app, purpose)?;
     let mut line = Some(kit.connect(&looked, &base, purpose).await?); // connect
     let mut claim = kit.claim(&order.name).await?; // claim
-    let mut seen = kit.look_again(claim.as_ref()).await?; // look again
+    let mut seen = kit.look_again(&order.name, claim.as_mut()).await?; // look again
     if seen.version() != looked.version()
         && let Some(hand_out) = HandOut::of(&seen, kit.clock.now())
     {
@@ -38,7 +56,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if decision != Decision::Fly(purpose) {
         return kit.grounded(&seen, &decision);
     }
-    let _in_the_air = kit.take_off();
+    let _in_the_air = kit.take_off()?;
     let mut chances = SecondChances::default();
     loop {
         let grant = kit.grant(&seen, &app, purpose)?;
@@ -55,11 +73,10 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 match chances.take(kit, claim.as_mut(), last, &judgement)? {
                     Some(next) => next,
                     None => {
-                        let ended = give_up(kit, order, claim.as_mut(), &seen, &failed, base);
+                        let error = give_up(claim.as_mut(), &seen, &failed, base);
                         // Who is sent where no secret may go is told so: a person may permit it.
                         let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
-                        return elsewhere
-                            .map_or(ended, |origin| Err(Error::NotPermitted { origin, purpose }));
+                        return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
                     }
                 }
             }
@@ -325,14 +342,7 @@ impl SecondChances {
 }
 
 /// The failure is written down and told. If even that cannot be written, the open intent says enough.
-fn give_up(
-    kit: &Kit,
-    order: &Order,
-    claim: &mut dyn Claim,
-    seen: &Connection,
-    failed: &Connection,
-    base: Origin,
-) -> Result<HandOut, Error> {
+fn give_up(claim: &mut dyn Claim, seen: &Connection, failed: &Connection, base: Origin) -> Error {
     if let Err(error) = block_in_place(|| claim.commit(&seen.version(), failed)) {
         tracing::warn!(%error, "the failure could not be written down");
     }
@@ -340,12 +350,8 @@ fn give_up(
         Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. } => Some(until),
         _ => None,
     };
-    let fault = failed.last_fault.clone().map(Box::new);
-    let fault = fault.ok_or_else(|| Error::Internal("a failure without a word".to_owned()))?;
-    let error = Error::Failed { base, fault, retry_at };
-    // Law 9: a failed refresh takes no token away that still lives.
-    match HandOut::of(failed, kit.clock.now()).filter(|_| matches!(order.cause, Cause::Wanted { .. })) {
-        Some(hand_out) => Ok(hand_out.with(Warning::ShortLived(error.to_string()))),
-        None => Err(error),
+    match failed.last_fault.clone().map(Box::new) {
+        Some(fault) => Error::Failed { base, fault, retry_at },
+        None => Error::Internal("a failure without a word".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
 //! `perennial call`: calls the API at the connection's geolocation, with its bearer.
 
-use super::tell_warnings;
+use super::{renew, tell_warnings};
 use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::session::Session;
@@ -8,6 +8,7 @@ use crate::signals;
 use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
+use perennial::core::profile::Purpose;
 use perennial::core::schedule::DEFAULT_MIN_TTL;
 use perennial::core::token_endpoint::{NoAnswer, Unreachable};
 use perennial::core::{Connection, Origin};
@@ -66,8 +67,16 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
     let name = session.name(&keeper, words.name.as_deref())?;
     let request = request(call, &words)?;
     let elsewhere = elsewhere(&keeper.connection(&name)?, &words)?;
-    let hand_out = session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?;
+    // A renewal that is due waits until the API has answered: it would be lost with an interrupted call.
+    let hand_out = match keeper.peek(&name, DEFAULT_MIN_TTL)? {
+        Some(hand_out) => hand_out,
+        None => session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?,
+    };
     let base = elsewhere.unwrap_or_else(|| hand_out.base.clone());
+    let named = session.globals.base()?.as_ref() == Some(&base);
+    if !named && !keeper.connection(&name)?.permits(&base) {
+        return Err(Error::NotPermitted { origin: base, purpose: Purpose::Refresh }.into());
+    }
     tell_warnings(session, &hand_out);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -95,6 +104,9 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
         }
     }
     runtime.block_on(interruptible(write_out(call, &mut response)))?;
+    if hand_out.renewal_due {
+        renew(session, &keeper, &name)?;
+    }
     Ok(judge(session, &response))
 }
 

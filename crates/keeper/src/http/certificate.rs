@@ -1,10 +1,12 @@
 //! When a certificate is refused, says which one it was: whose, and issued by whom. That is what tells a person whether
 //! it is the provider's, their own, or their proxy's.
 
+use super::connect::innermost;
 use perennial_core::token_endpoint::plain;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use std::io;
 use std::sync::Arc;
 
 /// Verifies as the verifier within does, and names the certificate that it refused.
@@ -13,10 +15,21 @@ pub(super) struct Naming<V>(pub(super) V);
 
 /// A refusal, and the certificate that it was for.
 #[derive(Debug, thiserror::Error)]
-#[error("{refusal}; the certificate is {certificate}")]
+#[error("the certificate {certificate} is refused: {refusal}")]
 struct Refused {
     refusal: Error,
     certificate: String,
+}
+
+/// Why there is no TLS session.
+pub(super) fn failure(error: &io::Error) -> String {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        // rustls itself would show this one in Rust's words.
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(refused)))) => {
+            plain(&refused.to_string())
+        }
+        _ => innermost(error),
+    }
 }
 
 impl<V: ServerCertVerifier> ServerCertVerifier for Naming<V> {
@@ -58,11 +71,11 @@ impl<V: ServerCertVerifier> ServerCertVerifier for Naming<V> {
     }
 }
 
-/// `that of "localhost", issued by "Example CA"`.
+/// `of "localhost", issued by "Example CA",`.
 fn describe(certificate: &[u8]) -> String {
     match names(certificate) {
-        Some((subject, issuer)) => format!("that of \"{subject}\", issued by \"{issuer}\""),
-        None => "of a shape that cannot be read".to_owned(),
+        Some((subject, issuer)) => format!("of \"{subject}\", issued by \"{issuer}\","),
+        None => "(of a shape that cannot be read)".to_owned(),
     }
 }
 
@@ -136,10 +149,10 @@ mod tests {
         let sandbox = Sandbox::start(Config::default()).unwrap();
         let pem = sandbox.ca_cert_pem().unwrap();
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        let told = "that of \"Perennial sandbox, one run\", issued by \"Perennial sandbox, one run\"";
+        let told = "of \"Perennial sandbox, one run\", issued by \"Perennial sandbox, one run\",";
         assert_eq!(describe(&certificate), told);
         for end in 0..certificate.len() {
-            assert_eq!(describe(&certificate[..end]), "of a shape that cannot be read");
+            assert_eq!(describe(&certificate[..end]), "(of a shape that cannot be read)");
             let mut altered = certificate.to_vec();
             altered[end] ^= 0xff;
             describe(&altered);

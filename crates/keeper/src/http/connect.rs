@@ -1,7 +1,7 @@
 //! From an origin to a connection that is ready for one request: name (or `--resolve`), proxy, TCP, TLS. Each step's
 //! failure is told apart, because each has its own remedy.
 
-use super::certificate::Naming;
+use super::certificate::{self, Naming};
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
@@ -102,7 +102,7 @@ impl Connector {
         let host = base.host().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|error| Unreachable::Tls(error.to_string()))?;
         let stream = TlsConnector::from(config).connect(name, tcp.into_inner()).await;
-        let stream = stream.map_err(|error| Unreachable::Tls(innermost(&error)))?;
+        let stream = stream.map_err(|error| Unreachable::Tls(certificate::failure(&error)))?;
         handshake(TokioIo::new(stream)).await
     }
 

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `mod.rs` | [`TokenEndpoint`], and the real one: [`Http`] |
 //! | `connect` | name, `--resolve`, proxy, TCP, TLS |
+//! | `certificate` | names the certificate that was refused |
 //! | `body` | reads an answer's body, bounded, and undoes its content coding |
 //! | [`api`] | a request to the API behind a grant |
 
 pub mod api;
 mod body;
+mod certificate;
 mod connect;
 
 pub use api::{ApiRequest, ApiResponse};
