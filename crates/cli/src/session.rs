@@ -111,7 +111,7 @@ impl Session {
                 () = signals::asked_to_end() => true,
             };
             let left = if interrupted { interruption() } else { Trouble::from(Error::Deadline) };
-            if !keeper.is_presenting() {
+            if keeper.ground() {
                 return Err(left);
             }
             self.printer.note("a request is under way and is seen through, so that its answer is not lost; Ctrl-C abandons it");

@@ -13,11 +13,10 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use support::power::{Power, prepare};
 use support::{Ended, World, read_json, wait_until, write_json};
-use tempfile::TempDir;
 
 /// More calls than any command here makes: who reaches this goes round in circles.
 const FAR: usize = 200;
@@ -157,6 +156,33 @@ fn whoever_completes_a_commit_may_be_killed_too() {
 }
 
 #[test]
+fn each_call_fails_once_and_nothing_is_lost_by_that() {
+    let world = World::held_with(Config { tls: false, rotate: Rotate::Always, ..Config::default() });
+    for at in 1..FAR {
+        world.let_access_token_end();
+        let before = world.sandbox.stats();
+        let (mut command, trace) = prepare(&world, Power::Flickers(at), &["token"]);
+        let ended = Ended::of(&command.output().expect("the binary starts"));
+        let trace = fs::read_to_string(trace).expect("a trace");
+        assert!(ended.code == 0 || ended.stdout.is_empty(), "{trace} {ended:?}");
+        let next = world.run(&["token"]);
+        assert_eq!(next.code, 0, "{trace} {ended:?} {next:?}");
+        if ended.code == 0 {
+            assert_eq!(next.stdout, ended.stdout, "what was handed out had been durable: {trace} {ended:?}");
+        }
+        world.run_ok(&["refresh"]);
+        let stats = world.sandbox.stats();
+        assert_eq!((stats.reuse_detected, stats.refused), (0, 0), "{trace} {ended:?}");
+        assert_eq!(stats.refreshes - before.refreshes, 2, "{trace} {ended:?}");
+        assert_eq!(world.rescue_files().len(), 0, "{trace} {ended:?}");
+        if trace.lines().count() < at {
+            assert!(at > 10, "so few calls cannot be all of them: {trace}");
+            return;
+        }
+    }
+}
+
+#[test]
 fn a_late_answer_that_was_kept_aside_survives_a_kill() {
     let world = World::held_with(Config { tls: false, rotate: Rotate::Always, ..Config::default() });
     for last_calls in [3, 4, 5] {
@@ -168,7 +194,7 @@ fn a_late_answer_that_was_kept_aside_survives_a_kill() {
         world.let_access_token_end();
         world.inject(json!([{"kind": "delay", "milliseconds": 1000}]));
         let sent = world.requests();
-        let (mut command, _) = Killed::prepare(&world, at, &["token"]);
+        let (mut command, _) = prepare(&world, Power::Cut(at), &["token"]);
         let child = command.spawn().expect("the binary starts");
         wait_until("the request is under way", || world.requests() > sent);
         world.write_as_the_sample(&sample);
@@ -337,23 +363,10 @@ struct Killed {
 
 impl Killed {
     fn before(world: &World, at: usize, words: &[&str]) -> Self {
-        let (mut command, trace) = Self::prepare(world, at, words);
+        let (mut command, trace) = prepare(world, Power::Cut(at), words);
         let output = command.output().expect("the binary starts");
         let trace = fs::read_to_string(&trace).unwrap_or_default().lines().map(str::to_owned).collect();
         Self { was_killed: output.status.signal() == Some(9), trace, ended: Ended::of(&output) }
-    }
-
-    /// The command, and where its trace will be.
-    fn prepare(world: &World, at: usize, words: &[&str]) -> (Command, PathBuf) {
-        let trace = tools().join(format!("trace-{}-{at}", world.sandbox.ready().app_id));
-        let _ = fs::remove_file(&trace);
-        let mut command = world.command(words);
-        command
-            .env("LD_PRELOAD", tools().join("kill_at.so"))
-            .env("KILL_BELOW", world.dir().parent().expect("a root"))
-            .env("KILL_AT", at.to_string())
-            .env("KILL_TRACE", &trace);
-        (command, trace)
     }
 
     /// The commit was about to open its room, or to write the answer into it: the only place where it is nowhere else.
@@ -361,23 +374,4 @@ impl Killed {
         let last = self.trace.last().map_or("", String::as_str);
         last.ends_with(".next") && (last.starts_with("open ") || last.starts_with("write "))
     }
-}
-
-/// Where the preloaded library is, compiled by the C compiler that the workspace needs anyway.
-fn tools() -> &'static Path {
-    static TOOLS: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = TOOLS.get_or_init(|| {
-        let dir = tempfile::tempdir().expect("a directory");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/kill_at.c");
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(dir.path().join("kill_at.so"))
-            .arg(source)
-            .arg("-ldl")
-            .status();
-        assert!(compiled.expect("a C compiler").success());
-        let path = dir.path().to_owned();
-        (dir, path)
-    });
-    path
 }

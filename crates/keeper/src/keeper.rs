@@ -14,7 +14,7 @@ use perennial_core::connection::{Cause, Decision};
 use perennial_core::profile::concur;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -211,11 +211,12 @@ impl Keeper {
         self.flights.landed().await;
     }
 
-    /// True while a request is under way whose answer has not been made durable: who ends the process now leaves an
-    /// open intent behind.
+    /// For who is about to end the process: true when no request is under way, and from here on none will be sent.
+    /// False while one is whose answer has not been made durable: who ends the process now leaves an open intent
+    /// behind, and the answer is lost.
     #[must_use]
-    pub fn is_presenting(&self) -> bool {
-        self.kit.in_the_air.load(Ordering::SeqCst) > 0
+    pub fn ground(&self) -> bool {
+        self.kit.ground()
     }
 
     async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {

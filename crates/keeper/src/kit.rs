@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{Line, TokenEndpoint};
+use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store};
 use perennial_core::connection::{Cause, Decision};
@@ -27,9 +28,12 @@ pub(crate) struct Kit {
     pub(crate) base: Option<Origin>,
     pub(crate) answer_within: Duration,
     pub(crate) kernel: String,
-    /// How many presentations are between their intent and their commit.
+    /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
 }
+
+/// The process is about to end: what was presented now would be lost with it.
+pub(crate) const GROUNDED: usize = usize::MAX;
 
 /// Counts one presentation for as long as it lives.
 pub(crate) struct InTheAir<'a>(&'a AtomicUsize);
@@ -55,9 +59,16 @@ impl fmt::Debug for Kit {
 
 impl Kit {
     /// From here on, whoever ends the process leaves an open intent behind.
-    pub(crate) fn take_off(&self) -> InTheAir<'_> {
-        self.in_the_air.fetch_add(1, Ordering::SeqCst);
-        InTheAir(&self.in_the_air)
+    pub(crate) fn take_off(&self) -> Result<InTheAir<'_>, Error> {
+        let one_more = |count: usize| (count != GROUNDED).then_some(count + 1);
+        let counted = self.in_the_air.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        counted.map(|_| InTheAir(&self.in_the_air)).map_err(|_| Error::Deadline)
+    }
+
+    /// True when nothing is in the air, and from here on nothing will be.
+    pub(crate) fn ground(&self) -> bool {
+        let grounded = self.in_the_air.compare_exchange(0, GROUNDED, Ordering::SeqCst, Ordering::SeqCst);
+        matches!(grounded, Ok(_) | Err(GROUNDED))
     }
 
     /// What comes of an order for which no flight is needed, or none is possible.
@@ -118,8 +129,14 @@ impl Kit {
 
     /// Reads under the claim. An open intent of another kernel may belong to a sender that is still alive, whatever
     /// the lock says: its deadline is waited out (law 2).
-    pub(crate) async fn look_again(&self, claim: &dyn Claim) -> Result<Connection, Error> {
-        let seen = block_in_place(|| claim.read())?;
+    pub(crate) async fn look_again(&self, name: &str, claim: &mut dyn Claim) -> Result<Connection, Error> {
+        let mut look = || {
+            block_in_place(|| {
+                rescue::take_in_all(self, name, claim)?;
+                Ok::<_, Error>(claim.read()?)
+            })
+        };
+        let seen = look()?;
         let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != self.kernel) else {
             return Ok(seen);
         };
@@ -130,7 +147,7 @@ impl Kit {
             tracing::info!(seconds = wait.as_secs(), "waiting out another host's deadline");
             tokio::time::sleep(wait).await;
         }
-        Ok(block_in_place(|| claim.read())?)
+        look()
     }
 
     /// What is presented, if it may be: nothing is sent for another company than the one held (law 13), nor a request

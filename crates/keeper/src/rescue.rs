@@ -1,10 +1,13 @@
 //! Making an outcome durable whatever happens (law 1): in the store, else in the rescue file, else held here and tried
 //! again for as long as the process lives.
 
-use crate::kit::Kit;
+use crate::error::Error;
+use crate::hand_out::{HandOut, Warning};
+use crate::kit::{Kit, Order};
+use crate::seal::SealError;
 use crate::seal::rescue::Rescued;
 use crate::store::{Claim, WriteError, document};
-use perennial_core::connection::{Answered, Aside, Version};
+use perennial_core::connection::{Answered, Aside, Decision, Version};
 use perennial_core::{Connection, TokenResponse};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,40 +49,86 @@ pub(crate) async fn make_durable(
 
 /// Takes what the rescue files hold into the store. What does not work stays where it is.
 pub(crate) fn drain(kit: &Kit) {
-    for waiting in kit.rescue.waiting() {
-        match waiting {
-            Ok(rescued) => take_in(kit, &rescued),
-            Err((path, error)) => {
-                tracing::warn!(path = %path.display(), %error, "a rescue file does not open")
-            }
+    for rescued in waiting(kit) {
+        // Somebody else who holds the claim takes it in before anything else.
+        let Ok(Some(mut claim)) = kit.store.try_claim(&rescued.name) else { continue };
+        if let Err(error) = take_in(kit, claim.as_mut(), &rescued) {
+            tracing::warn!(%error, "tokens in a rescue file still wait for the store");
         }
     }
 }
 
-fn take_in(kit: &Kit, rescued: &Rescued) {
-    // Somebody else who holds the claim will drain too, or the next start will.
-    let Ok(Some(mut claim)) = kit.store.try_claim(&rescued.name) else { return };
-    let Ok(seen) = claim.read() else { return };
+/// The same for one connection, by who holds its claim. A flight that waited for it may find that the one before could
+/// not write: what stands in the store has been replaced, and must not be presented any more (law 3).
+pub(crate) fn take_in_all(kit: &Kit, name: &str, claim: &mut dyn Claim) -> Result<(), Error> {
+    waiting(kit).filter(|rescued| rescued.name == name).try_for_each(|rescued| take_in(kit, claim, &rescued))
+}
+
+/// An access token that waits in a rescue file, if it is good for this order: it is durable there, so it is handed out
+/// while the store refuses it (laws 1 and 9).
+pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<HandOut> {
+    let from = looked.version();
+    let rescued = waiting(kit).find(|rescued| rescued.name == order.name && rescued.from == from)?;
+    let unsaved = read(kit, &rescued, looked);
+    let decision = unsaved.decide(&order.cause, kit.clock.now());
+    let good = matches!(decision, Decision::HandOut | Decision::HandOutAndRenew);
+    let hand_out = HandOut::of(&unsaved, kit.clock.now()).filter(|_| good)?;
+    Some(hand_out.with(Warning::Unsaved(rescued.file)))
+}
+
+fn waiting(kit: &Kit) -> impl Iterator<Item = Rescued> {
+    kit.rescue.waiting().into_iter().filter_map(|waiting| {
+        let told = |(path, error): (PathBuf, SealError)| {
+            tracing::warn!(path = %path.display(), %error, "a rescue file does not open");
+        };
+        waiting.map_err(told).ok()
+    })
+}
+
+fn read(kit: &Kit, rescued: &Rescued, seen: &Connection) -> Connection {
     let fresh = Connection::new(seen.id.clone(), seen.name.clone(), seen.profile);
-    let next = document::read(&rescued.document, fresh, &kit.kernel).connection;
-    let taken = if seen.version() == rescued.from {
-        claim.commit(&rescued.from, &next)
-    } else if next.version() == seen.version() {
-        Ok(())
-    } else {
-        let Some(response) = TokenResponse::from_members(&rescued.document) else { return };
-        let Some(held) = &next.held else { return };
+    document::read(&rescued.document, fresh, &kit.kernel).connection
+}
+
+fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Error> {
+    if !rescued.file.exists() {
+        return Ok(()); // Somebody else was quicker.
+    }
+    let seen = claim.read()?;
+    let next = read(kit, rescued, &seen);
+    let refused = |error: WriteError| match error {
+        WriteError::Store(error) => Error::from(error),
+        WriteError::Moved(_) => Error::Busy,
+    };
+    if seen.version() == rescued.from {
+        claim.commit(&rescued.from, &next).map_err(refused)?;
+    } else if next.version() != seen.version() {
+        let aside = set_aside(kit, &seen, &next, rescued);
+        claim.commit(&seen.version(), &aside).map_err(refused)?;
+    }
+    match kit.rescue.done(rescued) {
+        Ok(()) => {
+            tracing::info!(connection = %rescued.name, "tokens from a rescue file are in the store now")
+        }
+        Err(error) => {
+            tracing::warn!(path = %rescued.file.display(), %error, "it is in the store and may be removed")
+        }
+    }
+    Ok(())
+}
+
+/// Law 8: the tokens have been replaced since. What waited is kept beside them, and so is what it had kept aside.
+fn set_aside(kit: &Kit, seen: &Connection, next: &Connection, rescued: &Rescued) -> Connection {
+    let mut aside = seen.clone();
+    aside.candidates.extend(next.candidates.iter().filter(|kept| !seen.candidates.contains(kept)).cloned());
+    let response = TokenResponse::from_members(&rescued.document).filter(|response| {
+        let known = seen.candidates.iter().any(|kept| kept.response == *response);
+        !known && next.version() != rescued.from
+    });
+    if let (Some(held), Some(response)) = (&next.held, response) {
         let at = held.refreshed_at.map_or_else(|| kit.clock.now(), |at| next.skew.host_time(at));
         let answered = Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None };
-        claim.commit(&seen.version(), &seen.set_aside(&response, &answered, Aside::Late))
-    };
-    match taken
-        .map_err(|error| error.to_string())
-        .and_then(|()| kit.rescue.done(rescued).map_err(|e| e.to_string()))
-    {
-        Ok(()) => {
-            tracing::info!(connection = %rescued.name, "tokens from a rescue file were taken into the store")
-        }
-        Err(error) => tracing::warn!(%error, "tokens in a rescue file still wait for the store"),
+        aside = aside.set_aside(&response, &answered, Aside::Late);
     }
+    aside
 }

@@ -10,8 +10,28 @@ pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod whoami;
 
+use crate::exit::Exit;
+use crate::hints::Trouble;
 use crate::session::Session;
-use perennial::{HandOut, Warning};
+use perennial::{HandOut, Keeper, Warning};
+use std::time::Duration;
+
+/// How long a caller who has its token may be kept for a renewal that has not been sent yet: on a network that swallows
+/// packets, each call would take as long as connecting may take.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Renews what is due, after the caller was served. A failure harms nothing and is tried again by the next command.
+pub(crate) fn renew(session: &Session, keeper: &Keeper, name: &str) -> Result<(), Trouble> {
+    let patience = session.globals.timeout.unwrap_or(RENEWAL_PATIENCE);
+    match session.wait_at_most(patience, keeper, keeper.refresh_if_due(name)) {
+        Err(trouble) if trouble.exit == Exit::Interrupted => return Err(trouble),
+        Err(trouble) => session
+            .printer
+            .warn(&format!("the refresh token is due for renewal, and that failed: {}", trouble.message)),
+        Ok(_) => {}
+    }
+    Ok(())
+}
 
 /// Tells what a caller should know of a token that was handed out.
 pub(crate) fn tell_warnings(session: &Session, hand_out: &HandOut) {

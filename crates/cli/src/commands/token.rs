@@ -1,6 +1,6 @@
 //! `perennial token`: a valid access token on stdout.
 
-use super::tell_warnings;
+use super::{renew, tell_warnings};
 use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::session::Session;
@@ -35,10 +35,6 @@ pub(crate) struct Token {
     header: bool,
 }
 
-/// How long a caller who has its token may be kept for a renewal that has not been sent yet: on a network that swallows
-/// packets, each call would take as long as connecting may take.
-const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
-
 pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Trouble> {
     let keeper = session.keeper()?;
     let name = session.name(&keeper, token.name.as_deref())?;
@@ -52,17 +48,8 @@ pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Troubl
     print(session, token, &hand_out)?;
     tell_warnings(session, &hand_out);
     if hand_out.renewal_due {
-        // The caller has its token; a renewal that fails harms nothing and is tried again by the next command.
         session.start_log();
-        let patience = session.globals.timeout.unwrap_or(RENEWAL_PATIENCE);
-        if let Err(trouble) = session.wait_at_most(patience, &keeper, keeper.refresh_if_due(&name)) {
-            if trouble.exit == Exit::Interrupted {
-                return Err(trouble);
-            }
-            session
-                .printer
-                .warn(&format!("the refresh token is due for renewal, and that failed: {}", trouble.message));
-        }
+        renew(session, &keeper, &name)?;
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,8 @@
-/* Ends a process as a power switch would: by SIGKILL, before the Nth call that changes a file below one directory.
+/* Ends a process as a power switch would: by SIGKILL, before the Nth call that changes a file below one directory; or
+ * lets just that call fail with EIO, as a disk does that is about to give up.
  *
  *   LD_PRELOAD=kill_at.so KILL_BELOW=/directory KILL_AT=7 KILL_TRACE=/elsewhere/trace perennial token
+ *   LD_PRELOAD=kill_at.so KILL_BELOW=/directory FAIL_AT=7 KILL_TRACE=/elsewhere/trace perennial token
  *
  * Every such call is written to the trace before it is made; the last line of a killed process is the call that it did
  * not make. The count goes over all threads: strace's `inject` counts each thread by itself, and an intent and its
@@ -8,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -37,10 +40,11 @@ static const char *name_of(int fd, char *name) {
     return name;
 }
 
-static void about_to(const char *call, const char *path) {
-    if (!below(path)) return;
+/* True when the call is to fail. */
+static int about_to(const char *call, const char *path) {
+    if (!below(path)) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1;
-    const char *trace = getenv("KILL_TRACE"), *at = getenv("KILL_AT");
+    const char *trace = getenv("KILL_TRACE"), *kill_at = getenv("KILL_AT"), *fail_at = getenv("FAIL_AT");
     if (trace) {
         char line[PATH_MAX + 64];
         int length = snprintf(line, sizeof line, "%s %s\n", call, path);
@@ -50,15 +54,20 @@ static void about_to(const char *call, const char *path) {
             syscall(SYS_close, fd);
         }
     }
-    if (at && number == atol(at)) {
+    if (kill_at && number == atol(kill_at)) {
         kill(getpid(), SIGKILL);
         for (;;) pause();
     }
+    if (fail_at && number == atol(fail_at)) {
+        errno = EIO;
+        return 1;
+    }
+    return 0;
 }
 
-static void about_to_fd(const char *call, int fd) {
+static int about_to_fd(const char *call, int fd) {
     char name[PATH_MAX];
-    about_to(call, name_of(fd, name));
+    return about_to(call, name_of(fd, name));
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -69,7 +78,7 @@ static void about_to_fd(const char *call, int fd) {
         va_start(rest, flags);                                             \
         mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0; \
         va_end(rest);                                                      \
-        if (flags & (O_CREAT | O_TRUNC)) about_to("open", path);           \
+        if ((flags & (O_CREAT | O_TRUNC)) && about_to("open", path)) return -1; \
         return REAL(name)(pass path, flags, mode);                         \
     }
 #define NOTHING
@@ -81,51 +90,51 @@ OPENS(openat, AT_DIR, DIR_PASSED)
 OPENS(openat64, AT_DIR, DIR_PASSED)
 
 ssize_t write(int fd, const void *bytes, size_t length) {
-    about_to_fd("write", fd);
+    if (about_to_fd("write", fd)) return -1;
     return REAL(write)(fd, bytes, length);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-    about_to_fd("write", fd);
+    if (about_to_fd("write", fd)) return -1;
     return REAL(writev)(fd, parts, count);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
-    about_to_fd("write", fd);
+    if (about_to_fd("write", fd)) return -1;
     return REAL(pwrite64)(fd, bytes, length, offset);
 }
 
 int ftruncate64(int fd, off64_t length) {
-    about_to_fd("ftruncate", fd);
+    if (about_to_fd("ftruncate", fd)) return -1;
     return REAL(ftruncate64)(fd, length);
 }
 
 int fsync(int fd) {
-    about_to_fd("fsync", fd);
+    if (about_to_fd("fsync", fd)) return -1;
     return REAL(fsync)(fd);
 }
 
 int fdatasync(int fd) {
-    about_to_fd("fdatasync", fd);
+    if (about_to_fd("fdatasync", fd)) return -1;
     return REAL(fdatasync)(fd);
 }
 
 int flock(int fd, int operation) {
-    about_to_fd("flock", fd);
+    if (about_to_fd("flock", fd)) return -1;
     return REAL(flock)(fd, operation);
 }
 
 int rename(const char *from, const char *to) {
-    about_to("rename", from);
+    if (about_to("rename", from)) return -1;
     return REAL(rename)(from, to);
 }
 
 int unlink(const char *path) {
-    about_to("unlink", path);
+    if (about_to("unlink", path)) return -1;
     return REAL(unlink)(path);
 }
 
 int mkdir(const char *path, mode_t mode) {
-    about_to("mkdir", path);
+    if (about_to("mkdir", path)) return -1;
     return REAL(mkdir)(path, mode);
 }

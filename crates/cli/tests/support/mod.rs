@@ -8,6 +8,8 @@
     reason = "each test file uses its own part of this module"
 )]
 
+pub mod power;
+
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,0 +1,53 @@
+//! A power switch for real processes: see `kill_at.c`.
+
+use super::World;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// What happens before the call of this number that changes a file below the world's root; the first one is 1.
+#[derive(Clone, Copy, Debug)]
+pub enum Power {
+    /// The process is killed.
+    Cut(usize),
+    /// The call fails, and all after it work again.
+    Flickers(usize),
+}
+
+/// A command of this world's, and where its trace will be: one line for each such call.
+pub fn prepare(world: &World, power: Power, words: &[&str]) -> (Command, PathBuf) {
+    let (variable, at) = match power {
+        Power::Cut(at) => ("KILL_AT", at),
+        Power::Flickers(at) => ("FAIL_AT", at),
+    };
+    let trace = tools().join(format!("trace-{}-{at}", world.sandbox.ready().app_id));
+    let _ = fs::remove_file(&trace);
+    let mut command = world.command(words);
+    command
+        .env("LD_PRELOAD", tools().join("kill_at.so"))
+        .env("KILL_BELOW", world.dir().parent().expect("a root"))
+        .env("KILL_TRACE", &trace)
+        .env(variable, at.to_string());
+    (command, trace)
+}
+
+/// Where the library is that is loaded before all others, compiled by the C compiler that the workspace needs anyway.
+fn tools() -> &'static Path {
+    static TOOLS: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = TOOLS.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/kill_at.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(dir.path().join("kill_at.so"))
+            .arg(source)
+            .arg("-ldl")
+            .status();
+        assert!(compiled.expect("a C compiler").success());
+        let path = dir.path().to_owned();
+        (dir, path)
+    });
+    path
+}
