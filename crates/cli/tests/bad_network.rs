@@ -286,7 +286,7 @@ fn a_proxy_is_gone_through_and_sees_nothing_but_the_name() {
     };
     let connect = format!("CONNECT 127.0.0.1:{} HTTP/1.1", port_of(&world));
     through(&["run"], "");
-    assert_eq!(proxy.heard(), [connect.clone()]);
+    assert_eq!(proxy.heard(), std::slice::from_ref(&connect));
     through(&["call", support::USERS], "");
     assert_eq!(proxy.heard(), [connect.clone(), connect.clone()]);
     through(&["refresh"], "127.0.0.1");

@@ -76,6 +76,21 @@ fn the_table_here_is_the_products() {
 }
 
 #[test]
+fn the_page_for_users_shows_the_same_table() {
+    let page = include_str!("../../../docs/errors.md");
+    let meanings = concur::CODES.iter().map(|known| (known.error, known.meaning));
+    for ((code, refreshing, obtaining), (error, meaning)) in table().into_iter().zip(meanings) {
+        let cell = |row: Row, is_refresh| {
+            let (verdict, exit, _) = row.outcome("");
+            format!("{verdict} · {} · {exit}", row.state(is_refresh))
+        };
+        let (refresh, obtain) = (cell(refreshing, true), cell(obtaining, false));
+        let line = format!("| {code} | {error} | {meaning} | {refresh} | {obtain} |\n");
+        assert!(page.contains(&line), "docs/errors.md lacks this line:\n{line}");
+    }
+}
+
+#[test]
 fn every_code_on_a_refresh() {
     let world = World::held_with(World::plain());
     world.let_access_token_end();
