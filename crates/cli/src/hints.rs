@@ -143,7 +143,9 @@ fn of_store(error: &StoreError) -> Trouble {
             "it has not been touched; mend it, then: perennial run".to_owned()
         }
         StoreError::Unreadable { .. } => {
-            "it has not been touched; this keeps it aside and obtains a new grant: perennial run".to_owned()
+            "it has not been touched; mend it if you can, else this keeps it aside and obtains a new grant: \
+             perennial run"
+                .to_owned()
         }
         StoreError::NoSuchConnection { .. } => {
             return Trouble::new(

@@ -315,3 +315,25 @@ fn a_refresh_token_that_changes_is_stored_and_the_old_one_kept_until_it_has_prov
     world.run_ok(&["refresh"]);
     assert_eq!(world.sandbox.stats().reuse_detected, 0);
 }
+
+#[test]
+fn law_10_no_remark_however_talkative_shows_a_secret() {
+    let world = held();
+    let mut secrets = world.secrets();
+    for (words, fault) in [
+        (&["refresh"][..], json!({"kind": "truncated_json"})),
+        (&["refresh"], json!({"kind": "error", "code": 108})),
+        (&["call", support::USERS], json!({"kind": "status", "status": 403, "on": "api"})),
+        (&["refresh"], json!({"kind": "fields", "remove": ["refresh_token"]})),
+        (&["run"], json!({"kind": "gzip", "count": 9})),
+        (&["whoami"], json!({"kind": "gzip", "count": 9})),
+        (&["status"], json!({"kind": "gzip", "count": 9})),
+    ] {
+        for format in ["text", "json"] {
+            world.inject(json!([fault]));
+            let ended = world.run(&[words, &["-vvv", "--log-format", format]].concat());
+            secrets.extend(world.secrets());
+            ended.shows_none_of(&secrets);
+        }
+    }
+}
