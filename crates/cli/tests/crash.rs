@@ -300,7 +300,7 @@ fn in_order(trace: &[String]) {
 #[test]
 fn no_call_that_changes_a_file_goes_uncounted() {
     if Command::new("strace").arg("-V").output().is_err() {
-        return skip("strace is not there");
+        return support::skip("strace is not there");
     }
     let world = World::held_with(Config { tls: false, ..Config::default() });
     world.let_access_token_end();
@@ -319,7 +319,7 @@ fn no_call_that_changes_a_file_goes_uncounted() {
         .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let ended = Ended::of(&command.output().expect("strace starts"));
     if ended.code != 0 && ended.stderr.contains("ptrace") {
-        return skip("ptrace is forbidden");
+        return support::skip("ptrace is forbidden");
     }
     assert_eq!(ended.code, 0, "{ended:?}");
     let log = fs::read_to_string(log).expect("a log");
@@ -341,15 +341,6 @@ fn changes(line: &str) -> bool {
         // A call that another thread cut in two is told twice, and counted by its beginning.
         _ => !call.starts_with("<...") && !name.is_empty(),
     }
-}
-
-/// A test that cannot be run says so, and does not pass for one that was where all of them must be.
-fn skip(why: &str) {
-    #[expect(clippy::print_stderr, reason = "it is to be seen")]
-    {
-        eprintln!("skipped: {why}");
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped: {why}");
 }
 
 /// A command that was killed, or was not as it made fewer calls.
