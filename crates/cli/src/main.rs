@@ -1,5 +1,6 @@
 //! The binary `perennial`: read the command line, carry out one verb, end with an exit code.
 
+mod command_line;
 mod commands;
 mod env_vars;
 mod exit;
@@ -10,16 +11,19 @@ mod session;
 mod signals;
 mod words;
 
-use clap::Parser;
+use clap::CommandFactory;
+use command_line::{CommandLine, Verb};
 use exit::Exit;
 use hints::Trouble;
-use options::{CommandLine, Verb};
 use session::Session;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     perennial::forbid_core_dumps();
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::read() {
+        Ok(command_line) => command_line,
+        Err(ended) => return ended,
+    };
     let session = Session::new(command_line.globals);
     let ended = carry_out(&session, command_line.verb).unwrap_or_else(|trouble| report(&session, &trouble));
     ended.into()
@@ -35,8 +39,10 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
         Verb::Status(status) => commands::status::carry_out(session, &status),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
-        Verb::Completions(completions) => commands::completions::carry_out(session, &completions),
-        Verb::Man(man) => commands::completions::manual(session, &man),
+        Verb::Completions(completions) => {
+            commands::completions::carry_out(session, &completions, CommandLine::command())
+        }
+        Verb::Man(man) => commands::completions::manual(session, &man, CommandLine::command()),
     }
 }
 

@@ -1,49 +1,14 @@
-//! The command line: global options here, one struct a verb in `commands/`.
+//! The options that every verb takes, and what they mean.
 
-use crate::commands;
 use crate::env_vars;
 use crate::hints::Trouble;
 use crate::words::parse_duration;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use perennial::core::Origin;
 use perennial::core::profile::concur;
 use perennial::http::Resolve;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Keeps OAuth 2.0 grants alive: obtains a refresh token once, never loses it, renews it early, and hands out a valid
-/// access token whenever a program asks.
-#[derive(Debug, Parser)]
-#[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  perennial demo                             see the whole job done
-  perennial run                              obtain a refresh token, keep it here
-  perennial call /profile/identity/v4/Users  call the API
-  curl -H @<(perennial token --header) URL   a token that no process list shows
-
-Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
-pub(crate) struct CommandLine {
-    #[command(flatten)]
-    pub(crate) globals: Globals,
-    #[command(subcommand)]
-    pub(crate) verb: Verb,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    Demo(commands::demo::Demo),
-    Run(commands::run::Run),
-    Token(commands::token::Token),
-    Whoami(commands::whoami::Whoami),
-    Call(commands::call::Call),
-    Refresh(commands::refresh::Refresh),
-    Status(commands::status::Status),
-    Sandbox(commands::sandbox::SandboxArgs),
-    Completions(commands::completions::Completions),
-    Man(commands::completions::Man),
-}
 
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]

@@ -2,9 +2,8 @@
 
 use crate::exit::Exit;
 use crate::hints::Trouble;
-use crate::options::CommandLine;
 use crate::session::Session;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -31,17 +30,20 @@ pub(crate) struct Man {
     out: PathBuf,
 }
 
-pub(crate) fn carry_out(session: &Session, completions: &Completions) -> Result<Exit, Trouble> {
+pub(crate) fn carry_out(
+    session: &Session,
+    completions: &Completions,
+    mut all: Command,
+) -> Result<Exit, Trouble> {
     let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut CommandLine::command(), "perennial", &mut script);
+    clap_complete::generate(completions.shell, &mut all, "perennial", &mut script);
     session.printer.data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
 
-pub(crate) fn manual(session: &Session, man: &Man) -> Result<Exit, Trouble> {
+pub(crate) fn manual(session: &Session, man: &Man, all: Command) -> Result<Exit, Trouble> {
     std::fs::create_dir_all(&man.out).map_err(Trouble::file("make", &man.out))?;
-    clap_mangen::generate_to(CommandLine::command(), &man.out)
-        .map_err(Trouble::file("write into", &man.out))?;
+    clap_mangen::generate_to(all, &man.out).map_err(Trouble::file("write into", &man.out))?;
     session.printer.note(&format!("manual pages are in {}", man.out.display()));
     Ok(Exit::Done)
 }

@@ -1,0 +1,61 @@
+//! The command line as a whole: the global options, and one struct a verb from `commands/`.
+
+use crate::commands;
+use crate::hints::Trouble;
+use crate::options::Globals;
+use crate::printer::Printer;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Keeps OAuth 2.0 grants alive: obtains a refresh token once, never loses it, renews it early, and hands out a valid
+/// access token whenever a program asks.
+#[derive(Debug, Parser)]
+#[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  perennial demo                             see the whole job done
+  perennial run                              obtain a refresh token, keep it here
+  perennial call /profile/identity/v4/Users  call the API
+  curl -H @<(perennial token --header) URL   a token that no process list shows
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Demo(commands::demo::Demo),
+    Run(commands::run::Run),
+    Token(commands::token::Token),
+    Whoami(commands::whoami::Whoami),
+    Call(commands::call::Call),
+    Refresh(commands::refresh::Refresh),
+    Status(commands::status::Status),
+    Sandbox(commands::sandbox::SandboxArgs),
+    Completions(commands::completions::Completions),
+    Man(commands::completions::Man),
+}
+
+impl CommandLine {
+    /// Reads the words that the program was called with.
+    ///
+    /// # Errors
+    /// What to end with when nothing is to be carried out: help was asked for, or the words are wrong.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let wants_json = std::env::args_os().any(|word| word == "--json");
+            if !error.use_stderr() || !wants_json {
+                error.exit();
+            }
+            let text = error.to_string();
+            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let trouble = Trouble::usage(message, "perennial --help");
+            Printer { json: true, quiet: false }.trouble(&trouble).into()
+        })
+    }
+}
