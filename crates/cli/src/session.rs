@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::options::{Globals, LogFormat};
 use crate::printer::Printer;
-use crate::signals;
+use crate::signals::AskedToEnd;
 use perennial::core::Origin;
 use perennial::http;
 use perennial::seal::rescue::Places;
@@ -105,10 +105,12 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::pin!(work);
+            // One for both Ctrl-C: the second may come before the first one's remark is written.
+            let mut asked_to_end = AskedToEnd::listen()?;
             let interrupted = tokio::select! {
                 result = &mut work => return result.map_err(Trouble::from),
                 () = tokio::time::sleep(patience) => false,
-                () = signals::asked_to_end() => true,
+                () = asked_to_end.next() => true,
             };
             let left = if interrupted { interruption() } else { Trouble::from(Error::Deadline) };
             if keeper.ground() {
@@ -118,7 +120,7 @@ impl Session {
             tokio::select! {
                 // Whoever waited too long still gets what came of it.
                 result = &mut work => if interrupted { Err(left) } else { result.map_err(Trouble::from) },
-                () = signals::asked_to_end() => Err(abandoned()),
+                () = asked_to_end.next() => Err(abandoned()),
             }
         })
     }

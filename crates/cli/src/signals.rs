@@ -1,15 +1,28 @@
 //! Being asked to end: Ctrl-C on a terminal, SIGTERM from a service manager, `timeout` or `kill`.
 
-use tokio::signal;
+use std::io;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns when somebody asks this process to end. From the first call on, a signal no longer ends it by itself.
-pub(crate) async fn asked_to_end() {
-    let Ok(mut terminated) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
-        let _ = signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
+/// Hears every wish that this process end, also one that comes between two looks. From its making on, a signal no
+/// longer ends the process by itself.
+pub(crate) struct AskedToEnd {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl AskedToEnd {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupted: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns when somebody asks, or has asked since the last time.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupted.recv() => {}
+            _ = self.terminated.recv() => {}
+        }
     }
 }

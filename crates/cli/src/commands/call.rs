@@ -4,7 +4,7 @@ use super::{renew, tell_warnings};
 use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::session::Session;
-use crate::signals;
+use crate::signals::AskedToEnd;
 use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -277,9 +277,10 @@ fn judge(session: &Session, response: &ApiResponse) -> Exit {
 
 /// Nothing of the grant is at stake while the API is called: Ctrl-C just ends it.
 async fn interruptible<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let Ok(mut asked_to_end) = AskedToEnd::listen() else { return work.await };
     tokio::select! {
         result = work => result,
-        () = signals::asked_to_end() => std::process::exit(Exit::Interrupted.code().into()),
+        () = asked_to_end.next() => std::process::exit(Exit::Interrupted.code().into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::hints::Trouble;
 use crate::session::Session;
-use crate::signals;
+use crate::signals::AskedToEnd;
 use crate::words::parse_duration;
 use clap::Args;
 use perennial_sandbox::{Config, Regrant, Rotate, Sandbox};
@@ -140,6 +140,8 @@ impl Drop for CaCert {
 
 fn wait_for_the_end() -> Result<(), Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(signals::asked_to_end());
-    Ok(())
+    runtime.block_on(async {
+        AskedToEnd::listen()?.next().await;
+        Ok(())
+    })
 }
