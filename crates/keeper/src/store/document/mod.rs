@@ -227,12 +227,11 @@ mod tests {
         TokenResponse::from_members(members.as_object().unwrap()).unwrap()
     }
 
-    fn held() -> Connection {
-        let base = Origin::parse("https://127.0.0.1:8443").unwrap();
-        let plan = Plan {
-            purpose: Purpose::Obtain,
+    fn plan(purpose: Purpose, base: &Origin) -> Plan {
+        Plan {
+            purpose,
             base: base.clone(),
-            presented: Fingerprint::of("request"),
+            presented: Fingerprint::of("presented"),
             new_grant_id: "grant".into(),
             patience: Duration::from_secs(60),
             now: UnixTime(1_800_000_000),
@@ -240,10 +239,15 @@ mod tests {
             process: 1,
             forced: false,
             correlation_id: "correlation".into(),
-        };
+        }
+    }
+
+    fn held() -> Connection {
+        let base = Origin::parse("https://127.0.0.1:8443").unwrap();
         let at = UnixTime(1_800_000_000);
-        let answered = Answered { base, sent_at: at, received_at: at, date: Some(at.plus(100)) };
-        let intended = fresh().intend(plan);
+        let answered =
+            Answered { base: base.clone(), sent_at: at, received_at: at, date: Some(at.plus(100)) };
+        let intended = fresh().intend(plan(Purpose::Obtain, &base));
         intended
             .set_aside(&answer("late"), &answered, Aside::Late)
             .accept(&answer("first"), &answered)
@@ -292,19 +296,8 @@ mod tests {
         let sample = json!({"access_token": "opaque", "refresh_token": "r", "companyUUID": "c"});
         let sample = sample.as_object().unwrap();
         let connection = read(sample, fresh(), KERNEL).connection;
-        let plan = Plan {
-            purpose: Purpose::Refresh,
-            base: Origin::parse("https://us2.api.concursolutions.com").unwrap(),
-            presented: Fingerprint::of("r"),
-            new_grant_id: String::new(),
-            patience: Duration::from_secs(60),
-            now: UnixTime(1_800_000_000),
-            kernel: KERNEL.into(),
-            process: 1,
-            forced: false,
-            correlation_id: "correlation".into(),
-        };
-        let intended = connection.intend(plan);
+        let base = Origin::parse("https://us2.api.concursolutions.com").unwrap();
+        let intended = connection.intend(plan(Purpose::Refresh, &base));
         let again = read(&write(&intended, sample, KERNEL), fresh(), KERNEL);
         assert_eq!(again.connection, intended);
         assert!(!again.by_another);
