@@ -54,15 +54,26 @@ impl Printer {
 
     /// A remark beside the result.
     pub(crate) fn note(self, text: &str) {
-        if !self.quiet {
+        if self.json {
+            self.remark("note", text);
+        } else if !self.quiet {
             let _ = writeln!(anstream::stderr().lock(), "{text}");
         }
     }
 
     /// Something that a person should know though the command works.
     pub(crate) fn warn(self, text: &str) {
-        if !self.quiet {
+        if self.json {
+            self.remark("warning", text);
+        } else if !self.quiet {
             let _ = writeln!(anstream::stderr().lock(), "{YELLOW}warning:{YELLOW:#} {text}");
+        }
+    }
+
+    /// With `--json` each line on stderr is an object, so that a program can tell remarks from the error.
+    fn remark(self, kind: &str, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "{}", json!({ kind: text }));
         }
     }
 

@@ -80,8 +80,8 @@ impl Session {
             tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
         // A second start is no harm: the first one stays.
         let _ = match self.globals.log_format {
-            LogFormat::Text => log.without_time().try_init(),
-            LogFormat::Json => log.json().try_init(),
+            LogFormat::Text if !self.globals.json => log.without_time().try_init(),
+            _ => log.json().try_init(),
         };
     }
 

@@ -337,3 +337,23 @@ fn law_10_no_remark_however_talkative_shows_a_secret() {
         }
     }
 }
+
+#[test]
+fn with_json_every_line_on_stderr_is_an_object_and_the_last_one_is_the_error() {
+    let world = held();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(world.credentials(), mode).unwrap();
+    let mut tokens = world.tokens();
+    tokens["refresh_expires_in"] = json!(1_300_000_000);
+    support::write_json(&world.token_file(), &tokens);
+    world.inject(json!([{"kind": "huge"}]));
+    let ended = world.run(&["run", "--json"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (4, ""), "{ended:?}");
+    let told: Vec<Value> = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told[0]["warning"].as_str().unwrap().contains("chmod 600"), "{told:?}");
+    let error = &told.last().unwrap()["error"];
+    assert_eq!((&error["verdict"], &error["exit_code"]), (&json!("unknown"), &json!(4)));
+    assert!(
+        error["hint"].as_str().unwrap().contains("perennial refresh") && error["correlation_id"].is_string()
+    );
+}
