@@ -12,7 +12,7 @@
 //! | [`profile`] | what differs between authorization servers, as data | 7, 10 |
 //! | [`verdict`] | one function: any failure → one verdict | 5, 6, 7 |
 //! | [`connection`] | the life of one connection: what is kept, and what each event makes of it | 2, 5, 6, 8, 12, 13 |
-//! | [`schedule`] | when to refresh, when to renew, how long to back off | 12 |
+//! | [`schedule`] | when to renew, how long to back off | 12 |
 
 pub mod connection;
 pub mod grant;

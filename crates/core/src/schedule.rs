@@ -1,4 +1,4 @@
-//! When to refresh, when to renew, how long to wait after a failure. All numbers of the policy stand here, each with
+//! When to renew, how long to wait after a failure. All numbers of the policy stand here, each with
 //! its reason. Jitter is an argument: a number from 0 (inclusive) to 1 (exclusive), so that a fleet does not march in
 //! step and a test can say exactly what happens.
 
@@ -56,13 +56,6 @@ pub const BACKOFF_CAP: Duration = Duration::from_secs(15 * 60);
 /// The longest Retry-After that is honoured; a server that says more is asked again after this long.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(24 * 3600);
 
-/// From when on an access token is refreshed ahead of time: at 75 to 90 % of its life.
-#[must_use]
-pub fn refresh_at(issued: UnixTime, expires: UnixTime, jitter: Jitter) -> UnixTime {
-    let life = expires.since(issued).max(0);
-    issued.plus(jitter.between(life / 4 * 3, life / 10 * 9))
-}
-
 /// From when on a refresh token is renewed though nobody asked for an access token: when it has been held for seven
 /// days or half of its life, whichever comes first, less up to a tenth of that.
 #[must_use]
@@ -100,14 +93,6 @@ mod tests {
     use super::*;
 
     const MOST: Jitter = Jitter(1.0 - f64::EPSILON);
-
-    #[test]
-    fn refresh_falls_between_75_and_90_percent() {
-        let (issued, expires) = (UnixTime(1_000), UnixTime(4_600));
-        assert_eq!(refresh_at(issued, expires, Jitter::LEAST), UnixTime(1_000 + 2_700));
-        let latest = refresh_at(issued, expires, MOST);
-        assert!(latest > UnixTime(1_000 + 2_700) && latest <= UnixTime(1_000 + 3_240), "{latest:?}");
-    }
 
     #[test]
     fn renewal_comes_after_seven_days_or_half_the_life() {

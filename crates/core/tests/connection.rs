@@ -253,6 +253,15 @@ fn an_undocumented_code_is_tried_three_times_and_then_suspended() {
 }
 
 #[test]
+fn an_outage_does_not_use_up_the_tries_of_an_undocumented_code() {
+    let mut connection = held();
+    for code in [134, 134, 134, 9_999] {
+        connection = failed(&connection, Purpose::Refresh, &refusal(code), NOW);
+    }
+    assert_eq!(connection.state(NOW), State::BackingOff);
+}
+
+#[test]
 fn a_bad_request_token_says_nothing_about_the_grant_that_is_held() {
     let connection = failed(&held(), Purpose::Obtain, &refusal(5), NOW);
     assert_eq!(connection.state(NOW), State::Held);

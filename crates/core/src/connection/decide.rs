@@ -4,7 +4,7 @@
 use super::{Condition, Connection, Intent, State, Version};
 use crate::profile::{Purpose, ReplayRule};
 use crate::schedule::REJECTION_PAUSE;
-use crate::secret::{AccessToken, Fingerprint};
+use crate::secret::Fingerprint;
 use crate::time::{Expiry, UnixTime};
 use std::time::Duration;
 
@@ -163,11 +163,5 @@ impl Connection {
     pub fn refresh_token_looks_expired(&self, now: UnixTime) -> bool {
         let expiry = self.held.as_ref().and_then(|held| held.refresh_expiry).map(Expiry::at);
         expiry.is_some_and(|at| at <= self.skew.server_time(now))
-    }
-
-    /// True when `token` is the access token in force.
-    #[must_use]
-    pub fn is_in_force(&self, token: &AccessToken) -> bool {
-        self.held.as_ref().and_then(|held| held.access.as_ref()).is_some_and(|access| access.token == *token)
     }
 }

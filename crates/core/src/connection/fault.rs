@@ -51,6 +51,12 @@ impl Fault {
         Self { at, purpose, verdict: judgement.verdict, status, code, description, correlation_id, message }
     }
 
+    /// True when the server gave a code that its documents do not name.
+    #[must_use]
+    pub fn is_undocumented(&self) -> bool {
+        self.verdict == Verdict::Unknown && self.code.is_some()
+    }
+
     /// The answer was good, and for somebody else (law 13).
     #[must_use]
     pub fn stranger(response: &TokenResponse, answered: &Answered, own: &Connection) -> Self {

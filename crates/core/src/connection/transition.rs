@@ -201,21 +201,19 @@ impl Connection {
         let mut fault = Fault::of(failure, judgement, purpose, self.profile, at);
         fault.correlation_id =
             fault.correlation_id.or_else(|| self.intent.as_ref().map(|i| i.correlation_id.clone()));
+        let failures = self.count(&fault);
+        let gave_undocumented_code = fault.is_undocumented();
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
             next.intent = None;
         }
-        let was = match self.condition {
-            Condition::BackingOff { failures, .. } | Condition::Uncertain { failures, .. } => failures,
-            _ => 0,
-        };
-        let failures = was.saturating_add(1);
         let wait = |asked| at.after(schedule::backoff(failures, asked, jitter));
-        let gave_code = matches!(failure, Failure::Refused(refusal) if refusal.code.is_some());
         next.condition = match (judgement.verdict, judgement.spent) {
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
-            (Verdict::Unknown, _) if gave_code && failures > UNKNOWN_CODE_TRIES => Condition::Suspended,
+            (Verdict::Unknown, _) if gave_undocumented_code && failures > UNKNOWN_CODE_TRIES => {
+                Condition::Suspended
+            }
             (Verdict::Unknown | Verdict::Relocate, Spent::No) => {
                 Condition::BackingOff { until: wait(None), failures }
             }
@@ -231,6 +229,17 @@ impl Connection {
             }
         };
         next
+    }
+
+    /// How many failures in a row `fault` makes. Those with an undocumented code are counted by themselves: an outage
+    /// before them says nothing about the code.
+    fn count(&self, fault: &Fault) -> u32 {
+        let before = match self.condition {
+            Condition::BackingOff { failures, .. } | Condition::Uncertain { failures, .. } => failures,
+            _ => 0,
+        };
+        let was_undocumented = self.last_fault.as_ref().is_some_and(Fault::is_undocumented);
+        if fault.is_undocumented() && !was_undocumented { 1 } else { before.saturating_add(1) }
     }
 
     /// Keeps an answer that may not replace what is there (laws 8 and 13).

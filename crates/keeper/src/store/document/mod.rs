@@ -122,7 +122,6 @@ fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held>
         refresh,
         refresh_expiry: refresh_expires_at.map(|at| expiry(at, by_another || stated("refresh_expiry"))),
         base: text(members, "geolocation")
-            .or_else(|| text(own, "base"))
             .and_then(|base| Origin::parse(base).ok())
             .or_else(|| Origin::parse(concur::DEFAULT_BASE).ok())?,
         scope: text(members, "scope").map(str::to_owned),
