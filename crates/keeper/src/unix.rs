@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Opens a file for writing, readable for its owner only; never through a symbolic link.
@@ -60,13 +61,17 @@ pub fn forbid_core_dumps() {
 }
 
 /// Names the running kernel: a kernel lock tells for sure that its holder died only within the same one. Containers
-/// on one machine share it, which host names would not show.
+/// on one machine share it, which host names would not show. No process outlives its kernel, so one look is enough.
 pub(crate) fn kernel_id() -> String {
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    boot_id.map_or_else(
-        |_| rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        |id| id.trim().to_owned(),
-    )
+    static KERNEL_ID: OnceLock<String> = OnceLock::new();
+    let look = || {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        boot_id.map_or_else(
+            |_| rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            |id| id.trim().to_owned(),
+        )
+    };
+    KERNEL_ID.get_or_init(look).clone()
 }
 
 /// Time since boot, suspend included: a deadline kept on it cannot be slept through.
