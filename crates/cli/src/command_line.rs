@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::hints::Trouble;
 use crate::options::Globals;
+use crate::plain;
 use crate::printer::Printer;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ impl CommandLine {
     /// # Errors
     /// What to end with when nothing is to be carried out: help was asked for, or the words are wrong.
     pub(crate) fn read() -> Result<Self, ExitCode> {
+        if let Some(plain) = plain::token(std::env::args_os()) {
+            return Ok(plain);
+        }
         Self::try_parse().map_err(|error| {
             let wants_json = std::env::args_os().any(|word| word == "--json");
             if !error.use_stderr() || !wants_json {

@@ -6,6 +6,7 @@ mod env_vars;
 mod exit;
 mod hints;
 mod options;
+mod plain;
 mod printer;
 mod session;
 mod signals;

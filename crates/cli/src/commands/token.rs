@@ -24,15 +24,15 @@ Examples:
   perennial token --json                           with expiry, scope, base URI")]
 pub(crate) struct Token {
     /// The connection; may be left out where there is only one
-    name: Option<String>,
+    pub(crate) name: Option<String>,
 
     /// The least time that the token must live yet
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
-    min_ttl: Duration,
+    pub(crate) min_ttl: Duration,
 
     /// Print the whole Authorization header
     #[arg(long, conflicts_with = "json")]
-    header: bool,
+    pub(crate) header: bool,
 }
 
 pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Trouble> {
