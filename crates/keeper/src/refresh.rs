@@ -192,8 +192,12 @@ impl Presentation<'_> {
         let date = reply.date.as_deref().and_then(UnixTime::from_http_date);
         let answered = Answered { base: self.base.clone(), sent_at, received_at, date };
         let failure = match token_endpoint::read(reply, received_at) {
-            Ok(response) => return self.landed(claim, intended, &response, &answered).await,
+            Ok(mut response) => {
+                response.geolocation = response.geolocation.filter(|base| !self.echoes(base));
+                return self.landed(claim, intended, &response, &answered).await;
+            }
             Err(Failure::Refused(mut refusal)) => {
+                refusal.geolocation = refusal.geolocation.filter(|base| !self.echoes(base));
                 let blot = |text: String| self.grant.redact(&self.app.client, &text);
                 refusal.description = refusal.description.map(blot);
                 refusal.error = refusal.error.map(blot);
@@ -205,6 +209,12 @@ impl Presentation<'_> {
             }
         };
         Ok(self.refused(&intended.heard(&answered), &failure, received_at))
+    }
+
+    /// True for an address made of what was sent: it is none, and would carry a secret into messages (law 10).
+    fn echoes(&self, base: &Origin) -> bool {
+        let address = base.to_string();
+        self.grant.redact(&self.app.client, &address) != address
     }
 
     /// Law 5: the tokens may be in a 200 that nobody here understands.

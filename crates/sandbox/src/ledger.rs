@@ -186,6 +186,11 @@ impl Ledger {
         }
     }
 
+    /// Every request token and every refresh token ever issued.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.request_tokens.keys().chain(self.refresh_tokens.keys()).cloned().collect()
+    }
+
     pub(crate) fn expire(&mut self, what: Expire) {
         match what {
             Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),

@@ -109,6 +109,11 @@ impl Sandbox {
         self.world.faults().inject(faults).map(|_| ())
     }
 
+    /// Forgets the faults that have not befallen anybody yet.
+    pub fn clear_faults(&self) {
+        self.world.faults().clear();
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         self.world.counters.snapshot()
@@ -117,6 +122,14 @@ impl Sandbox {
     /// A new company request token, as an administrator would fetch it.
     pub fn mint_request_token(&self) -> String {
         self.world.mint_request_token(false)
+    }
+
+    /// Every request token and refresh token that was issued so far, and the client secret: for tests that look where
+    /// none of them may be. Access tokens are kept by digest alone.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.world.ledger().secrets();
+        secrets.push(self.ready.client_secret.clone());
+        secrets
     }
 
     /// Makes everything of one kind that was issued so far expired, at the server alone.
