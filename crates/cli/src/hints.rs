@@ -257,6 +257,14 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Troub
         Purpose::Refresh => "; the grant is kept",
     };
     let (exit, hint) = match (fault.verdict, fault.code) {
+        // Tried often enough: without a time to try it again, nobody will.
+        (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) if retry_at.is_none() => (
+            Exit::PersonMustAct,
+            format!(
+                "it was tried several times and is left alone now; ask SAP Concur support, with the correlation \
+                 id{kept}; to try again: {again}"
+            ),
+        ),
         (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) => {
             let from = retry_at.map_or(String::new(), |at| format!(" from {} on", words::rfc3339(at)));
             let hint = match fault.purpose {

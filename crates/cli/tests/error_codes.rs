@@ -173,7 +173,7 @@ fn a_request_token_that_is_refused_takes_nothing_from_the_grant_that_is_held() {
 fn a_code_that_nobody_documents_is_tried_three_times_and_never_ends_a_grant() {
     let world = World::held_with(World::plain());
     let token = world.refresh_token();
-    for (state, exit) in [("backing_off", 4), ("backing_off", 4), ("backing_off", 4), ("suspended", 4)] {
+    for (state, exit) in [("backing_off", 4), ("backing_off", 4), ("backing_off", 4), ("suspended", 3)] {
         world.inject(json!([{"kind": "error", "code": 9999}]));
         let ended = world.run(&["refresh"]);
         ended.is_trouble(&world, exit, "code 9999, which is not documented", "perennial refresh");
