@@ -99,6 +99,7 @@ fn the_demo_does_the_whole_job_and_leaves_nothing() {
     let left: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().filter_map(Result::ok).map(|entry| entry.path()).collect();
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("demo")), "{left:?}");
+    assert!(!dir.path().join(".local").exists(), "not even a key");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use clap::Args;
 use http::{HeaderMap, Method};
 use perennial::core::{Expiry, Origin};
 use perennial::http::{ApiRequest, Http, Options};
+use perennial::seal::rescue::Places;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, ONLY_CONNECTION, TOKEN_FILE};
 use perennial::{HandOut, Keeper, SapSample};
 use perennial_sandbox::{Config, Sandbox};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,45 +40,30 @@ pub(crate) fn carry_out(session: &Session, demo: &Demo) -> Result<Exit, Trouble>
     let sandbox = Sandbox::start(Config::default()).map_err(|error| {
         Trouble::new(Exit::Failed, format!("the sandbox cannot start: {error}"), "try again")
     })?;
-    let place = Place::make(&sandbox, demo.keep)?;
+    let temporary = std::env::temp_dir();
+    let mut place = tempfile::Builder::new()
+        .prefix("perennial-demo-")
+        .tempdir()
+        .map_err(Trouble::file("write in", &temporary))?;
+    place.disable_cleanup(demo.keep);
     let base = Origin::parse(sandbox.base_uri())
         .map_err(|error| Trouble::new(Exit::Failed, format!("the sandbox's address {error}"), "try again"))?;
-    let http = Options { ca_cert: place.ca_cert.clone(), ..Options::default() };
-    let options = perennial::Options { base: Some(base), http: http.clone(), ..session.options()? };
-    let keeper = Keeper::open(SapSample::open(&place.dir)?, options);
-    let show = Show { session, sandbox: &sandbox, keeper: &keeper, http, dir: &place.dir };
+    let http = Options { ca_cert: write_ca_cert(&sandbox, place.path())?, ..Options::default() };
+    // Everything that is written stays in the demo's own directory, the key of its rescue files too.
+    let places = Some(Places::below(place.path(), place.path()));
+    let options = perennial::Options { base: Some(base), http: http.clone(), places, ..session.options()? };
+    let keeper = Keeper::open(SapSample::open(place.path())?, options);
+    let show = Show { session, sandbox: &sandbox, keeper: &keeper, http, dir: place.path() };
     show.tutorial()?;
     show.what_next(demo.keep)?;
     Ok(Exit::Done)
 }
 
-/// A fresh directory, which goes when the demo ends unless it is to be kept.
-struct Place {
-    dir: PathBuf,
-    ca_cert: Option<PathBuf>,
-    keep: bool,
-}
-
-impl Place {
-    fn make(sandbox: &Sandbox, keep: bool) -> Result<Self, Trouble> {
-        let dir = std::env::temp_dir().join(format!("perennial-demo-{}", perennial::request_id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(Trouble::file("make", &dir))?;
-        let mut place = Self { dir, ca_cert: None, keep };
-        if let Some(pem) = sandbox.ca_cert_pem() {
-            let path = place.dir.join("sandbox-ca.pem");
-            std::fs::write(&path, pem).map_err(Trouble::file("write", &path))?;
-            place.ca_cert = Some(path);
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
-    }
+fn write_ca_cert(sandbox: &Sandbox, dir: &Path) -> Result<Option<PathBuf>, Trouble> {
+    let Some(pem) = sandbox.ca_cert_pem() else { return Ok(None) };
+    let path = dir.join("sandbox-ca.pem");
+    std::fs::write(&path, pem).map_err(Trouble::file("write", &path))?;
+    Ok(Some(path))
 }
 
 struct Show<'a> {
