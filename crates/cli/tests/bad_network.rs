@@ -145,17 +145,18 @@ fn law_9_a_living_token_is_handed_out_while_nothing_can_be_reached() {
     tokens["geolocation"] = json!(dead);
     tokens["perennial"]["permitted_origins"] = json!([dead]);
     support::write_json(&world.token_file(), &tokens);
-    let before = world.files();
 
-    world.run(&["refresh"]).is_trouble(&world, 4, "Connection refused", "nothing was sent");
     let ended = world.run_ok(&["token", "--min-ttl", "2h"]);
     assert_eq!(ended.stdout.trim(), tokens["access_token"]);
     assert!(ended.stderr.contains("no better one could be had: no connection to"), "{ended:?}");
-    assert_eq!(world.files(), before);
+    world.run(&["refresh"]).is_trouble(&world, 4, "Connection refused", "nothing was sent");
+    assert_eq!(world.refresh_token(), tokens["refresh_token"]);
 
+    // Law 12: who comes next does not knock at once again, and is told why.
+    assert_eq!(world.status()["state"], "backing_off");
     world.let_access_token_end();
     let ended = world.run(&["token"]);
-    ended.is_trouble(&world, 4, "Connection refused", "nothing was sent");
+    ended.is_trouble(&world, 4, "Connection refused", "perennial refresh");
     assert!(ended.stdout.is_empty());
 }
 

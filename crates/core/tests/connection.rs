@@ -6,7 +6,7 @@ use perennial_core::connection::{Answered, Aside, Blocked, Cause, Condition, Dec
 use perennial_core::grant::Principal;
 use perennial_core::profile::{Purpose, concur::CONCUR};
 use perennial_core::schedule::{DEFAULT_MIN_TTL, Jitter};
-use perennial_core::token_endpoint::{Failure, NoAnswer, Refusal};
+use perennial_core::token_endpoint::{Failure, NoAnswer, Refusal, Unreachable};
 use perennial_core::verdict::judge;
 use perennial_core::{Connection, Expiry, Fingerprint, Origin, State, TokenResponse, UnixTime};
 use serde_json::{Value, json};
@@ -91,6 +91,13 @@ fn law_4_each_use_of_a_request_token_is_counted_before_it_is_sent() {
     assert_eq!(twice.request_token.as_ref().unwrap().first_used_at, NOW);
     let other = Plan { presented: Fingerprint::of("another"), ..plan(Purpose::Obtain, NOW) };
     assert_eq!(twice.intend(other).request_token.unwrap().uses, 1);
+}
+
+#[test]
+fn a_refusal_gives_the_use_of_a_request_token_back_and_silence_does_not() {
+    let uses = |failure: &Failure| failed(&new(), Purpose::Obtain, failure, NOW).request_token.unwrap().uses;
+    assert_eq!(uses(&refusal(61)), 0);
+    assert_eq!(uses(&Failure::NoAnswer(NoAnswer::TimedOut)), 1);
 }
 
 #[test]
@@ -227,6 +234,19 @@ fn law_12_passing_failures_back_off_and_a_person_may_insist() {
     assert_eq!(ended.decide(&WANTED, NOW), Decision::Stop(Blocked::Until(until)));
     assert_eq!(ended.decide(&Cause::Asked, NOW), Decision::Fly(Purpose::Refresh));
     assert_eq!(ended.decide(&WANTED, late), Decision::Fly(Purpose::Refresh));
+}
+
+#[test]
+fn law_12_a_server_that_is_not_there_is_backed_off_from() {
+    let nowhere = |connection: &Connection| connection.unreached(&Unreachable::TimedOut, NOW, Jitter::LEAST);
+    let connection = nowhere(&held());
+    assert_eq!(connection.state(NOW), State::BackingOff);
+    assert!(connection.last_fault.is_some());
+    let uncertain = failed(&held(), Purpose::Refresh, &Failure::NoAnswer(NoAnswer::TimedOut), NOW);
+    assert_eq!(nowhere(&uncertain).state(NOW), State::Uncertain);
+    assert_eq!(nowhere(&uncertain).intent, uncertain.intent, "law 7: what is unknown stays unknown");
+    let gone = failed(&held(), Purpose::Refresh, &refusal(108), NOW);
+    assert_eq!(nowhere(&gone).state(NOW), State::NeedsReauthorization);
 }
 
 #[test]

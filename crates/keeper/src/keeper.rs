@@ -107,9 +107,12 @@ impl Keeper {
             if hand_out.renewal_due {
                 self.start(connection, Cause::Due)?;
             }
-            return Ok(hand_out);
+            return Ok(HandOut { renewal_due: false, ..hand_out });
         }
-        let hand_out = self.join(connection, Cause::Wanted { min_ttl }).await?;
+        let hand_out = match self.join(connection, Cause::Wanted { min_ttl }).await {
+            Ok(hand_out) => hand_out,
+            Err(failed) => return self.still_living(connection, failed),
+        };
         let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
         if hand_out.expires_in < wanted && hand_out.warnings.is_empty() {
             return Ok(
@@ -117,6 +120,17 @@ impl Keeper {
             );
         }
         Ok(hand_out)
+    }
+
+    /// Law 9: whatever failed, a token that still lives is handed out; but none whose own address is no place for it.
+    fn still_living(&self, connection: &str, failed: Error) -> Result<HandOut, Error> {
+        let kept = match failed {
+            Error::NotPermitted { .. } => None,
+            _ => self.connection(connection).ok(),
+        };
+        let hand_out = kept.and_then(|kept| HandOut::of(&kept, self.kit.clock.now()));
+        let warning = Warning::ShortLived(failed.to_string());
+        hand_out.map(|hand_out| hand_out.with(warning)).ok_or(failed)
     }
 
     /// The API rejected `token` (401 or 403): the one in force if it is another by now, else one refresh, at most one

@@ -19,6 +19,13 @@ use tokio::task::block_in_place;
 /// How often a claim that somebody else holds is tried again. A kernel lock tells nobody that it is free.
 const CLAIM_PAUSE: Duration = Duration::from_millis(15);
 
+/// A suspended machine and a jump of the clock are noticed within this time (law 11).
+const NOTICED_WITHIN: Duration = Duration::from_secs(37);
+
+/// A line that has waited longer than this for its claim is connected anew: servers close idle ones, and a request on a
+/// closed line has an unknown outcome.
+const LINE_KEEPS: Duration = Duration::from_secs(5);
+
 /// What every flight needs.
 pub(crate) struct Kit {
     pub(crate) store: Arc<dyn Store>,
@@ -113,6 +120,11 @@ impl Kit {
         self.endpoint.connect(base).await.map_err(|why| Error::Unreachable { base: base.clone(), why })
     }
 
+    /// True while a line that was connected at `since` may be trusted to be open.
+    pub(crate) fn line_keeps(&self, since: Duration) -> bool {
+        self.clock.since_boot().saturating_sub(since) <= LINE_KEEPS
+    }
+
     pub(crate) async fn claim(&self, name: &str) -> Result<Box<dyn Claim>, Error> {
         // Whoever holds it gives it back within its own deadline, or dies and the kernel gives it back.
         let until = self.clock.since_boot() + self.answer_within * 2 + Duration::from_secs(30);
@@ -141,13 +153,27 @@ impl Kit {
             return Ok(seen);
         };
         let left = intent.deadline.since(seen.skew.server_time(self.clock.now()));
-        let longest = self.answer_within * 2;
-        let wait = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(longest);
+        // However wrong a clock is: the sender gives up this long after it wrote the intent, which is past.
+        let longest = intent.deadline.since(intent.written_at);
+        let wait = Duration::from_secs(u64::try_from(left.min(longest)).unwrap_or(0));
         if !wait.is_zero() {
             tracing::info!(seconds = wait.as_secs(), "waiting out another host's deadline");
             tokio::time::sleep(wait).await;
         }
         look()
+    }
+
+    /// Returns when a sender that began at `started` must have given up: on a clock that runs on while the machine
+    /// sleeps, which the timers of a runtime do not. It is looked at often enough to notice a suspend in time (law 11),
+    /// and a second late, so that on a machine that is awake the sender's own timer comes first.
+    pub(crate) async fn deadline_of(&self, started: Duration) {
+        loop {
+            let left = self.answer_within.saturating_sub(self.clock.since_boot().saturating_sub(started));
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep((left + Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
+        }
     }
 
     /// What is presented, if it may be: nothing is sent for another company than the one held (law 13), nor a request

@@ -10,28 +10,13 @@ use crate::rescue;
 use crate::store::{App, Claim, WriteError};
 use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan};
 use perennial_core::profile::Purpose;
-use perennial_core::token_endpoint::{self, Failure, Reply, Unreachable};
+use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
 use perennial_core::verdict::{Judgement, Verdict, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
 use tokio::task::block_in_place;
 
-/// Flies. Law 9: whatever fails, a token that still lives is handed out to whoever wants one; but none whose own
-/// address is no place for it.
+/// Flies.
 pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
-    let failed = match attempt(kit, order).await {
-        Err(error) if matches!(order.cause, Cause::Wanted { .. }) => error,
-        ended => return ended,
-    };
-    let living = match &failed {
-        Error::NotPermitted { .. } => None,
-        _ => block_in_place(|| kit.store.read(&order.name)).ok(),
-    };
-    let hand_out = living.and_then(|kept| HandOut::of(&kept, kit.clock.now()));
-    let warning = Warning::ShortLived(failed.to_string());
-    hand_out.map(|hand_out| hand_out.with(warning)).ok_or(failed)
-}
-
-async fn attempt(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     block_in_place(|| rescue::drain(kit));
     let looked = block_in_place(|| kit.store.read(&order.name))?;
     if let Some(hand_out) = block_in_place(|| rescue::peek(kit, order, &looked)) {
@@ -44,7 +29,12 @@ async fn attempt(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let mut app = block_in_place(|| kit.store.app(&order.name))?;
     let mut base = kit.base_for(&looked, purpose)?;
     kit.grant(&looked, &app, purpose)?;
-    let mut line = Some(kit.connect(&looked, &base, purpose).await?); // connect
+    let connected = kit.connect(&looked, &base, purpose).await; // connect
+    if purpose == Purpose::Obtain {
+        // A person stands before it, and there is nothing to keep: a failure leaves no trace.
+        connected.as_ref().map_err(Error::clone)?;
+    }
+    let connected_at = kit.clock.since_boot();
     let mut claim = kit.claim(&order.name).await?; // claim
     let mut seen = kit.look_again(&order.name, claim.as_mut()).await?; // look again
     if seen.version() != looked.version()
@@ -56,6 +46,10 @@ async fn attempt(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if decision != Decision::Fly(purpose) {
         return kit.grounded(&seen, &decision);
     }
+    let mut line = match connected {
+        Ok(line) => Some(line).filter(|_| kit.line_keeps(connected_at)),
+        Err(error) => return Err(unreached(kit, claim.as_mut(), &seen, error)),
+    };
     let _in_the_air = kit.take_off()?;
     let mut chances = SecondChances::default();
     loop {
@@ -70,7 +64,7 @@ async fn attempt(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Outcome::Overtaken => Next::after_another(block_in_place(|| claim.read())?, app, base),
             Outcome::Refused(failed, judgement) => {
                 let last = Next { seen: seen.clone(), app, base: base.clone() };
-                match chances.take(kit, claim.as_mut(), last, &judgement)? {
+                match chances.take(kit, claim.as_mut(), last, purpose, &judgement)? {
                     Some(next) => next,
                     None => {
                         let error = give_up(claim.as_mut(), &seen, &failed, base);
@@ -149,7 +143,10 @@ impl Presentation<'_> {
         let correlation_id =
             intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
         let question = Question { path: seen.profile.token_path, form, correlation_id };
-        let reply = line.ask(question, left).await; // send
+        let reply = tokio::select! {
+            reply = line.ask(question, left) => reply, // send
+            () = kit.deadline_of(started) => Err(NoAnswer::TimedOut),
+        };
         let received_at = kit.clock.now();
         match reply {
             Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
@@ -319,6 +316,7 @@ impl SecondChances {
         kit: &Kit,
         claim: &mut dyn Claim,
         last: Next,
+        purpose: Purpose,
         judgement: &Judgement,
     ) -> Result<Option<Next>, Error> {
         let kept = block_in_place(|| claim.read())?;
@@ -333,11 +331,15 @@ impl SecondChances {
                 let app = block_in_place(|| kit.store.app(&last.seen.name))?;
                 Ok((app.client != last.app.client).then_some(Next { seen: kept, app, ..last }))
             }
-            // Law 6: adopt before despair: a sibling's newer tokens, then a late answer.
+            // Law 6: adopt before despair: a sibling's newer tokens, then a late answer. A request token that is no
+            // good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if !self.adopted => {
                 self.adopted = true;
                 if kept.version() != last.seen.version() {
                     return Ok(Some(Next::after_another(kept, last.app, last.base)));
+                }
+                if purpose == Purpose::Obtain {
+                    return Ok(None);
                 }
                 let Some(adopted) = kept.adopt() else { return Ok(None) };
                 if let Err(error) = block_in_place(|| claim.commit(&kept.version(), &adopted)) {
@@ -349,6 +351,15 @@ impl SecondChances {
             _ => Ok(None),
         }
     }
+}
+
+/// No connection came about. That is written down too, so that who comes next does not knock at once again (law 12).
+fn unreached(kit: &Kit, claim: &mut dyn Claim, seen: &Connection, error: Error) -> Error {
+    if let Error::Unreachable { base, why } = &error {
+        let failed = seen.unreached(why, kit.clock.now(), random::jitter());
+        give_up(claim, seen, &failed, base.clone());
+    }
+    error
 }
 
 /// The failure is written down and told. If even that cannot be written, the open intent says enough.

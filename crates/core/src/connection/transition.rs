@@ -8,8 +8,8 @@ use crate::profile::Purpose;
 use crate::schedule::{self, Jitter};
 use crate::secret::{Fingerprint, RefreshToken};
 use crate::time::{Expiry, UnixTime};
-use crate::token_endpoint::{Failure, TokenResponse};
-use crate::verdict::{Judgement, Spent, Verdict};
+use crate::token_endpoint::{Failure, TokenResponse, Unreachable};
+use crate::verdict::{Judgement, Spent, Verdict, judge};
 use std::time::Duration;
 
 /// A code that the table does not know is tried this often, then the connection is suspended.
@@ -95,6 +95,14 @@ impl Connection {
             other => {
                 *other = Some(RequestTokenUse { fingerprint: presented.clone(), uses: 1, first_used_at: at });
             }
+        }
+    }
+
+    /// What was not sent, or refused in so many words, was no use: the count guards against lost answers, not against
+    /// typing errors.
+    fn give_request_token_back(&mut self) {
+        if let Some(token) = &mut self.request_token {
+            token.uses = token.uses.saturating_sub(1);
         }
     }
 
@@ -207,6 +215,9 @@ impl Connection {
         if judgement.spent == Spent::No {
             next.intent = None;
         }
+        if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
+            next.give_request_token_back();
+        }
         let wait = |asked| at.after(schedule::backoff(failures, asked, jitter));
         next.condition = match (judgement.verdict, judgement.spent) {
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
@@ -229,6 +240,22 @@ impl Connection {
             }
         };
         next
+    }
+
+    /// Notes that no connection came about. Nothing was presented: an open intent stays open, and what a person must
+    /// put right stays so.
+    #[must_use]
+    pub fn unreached(&self, why: &Unreachable, now: UnixTime, jitter: Jitter) -> Self {
+        let failure = Failure::Unreachable(why.clone());
+        let failed = self.fail(&failure, &judge(&failure, Purpose::Refresh, self.profile), now, jitter);
+        let condition = match (self.condition, failed.condition) {
+            (Condition::Sound | Condition::BackingOff { .. }, passing) => passing,
+            (Condition::Uncertain { .. }, Condition::BackingOff { until, failures }) => {
+                Condition::Uncertain { until, failures }
+            }
+            (lasting, _) => lasting,
+        };
+        Self { intent: self.intent.clone(), condition, ..failed }
     }
 
     /// How many failures in a row `fault` makes. Those with an undocumented code are counted by themselves: an outage
