@@ -57,6 +57,18 @@ fn each_unreadable(story: impl Fn(&World, &[u8], &str) + Sync) {
 }
 
 #[test]
+fn a_newer_perennials_file_is_left_alone() {
+    let world = World::held();
+    let mut tokens = world.tokens();
+    tokens["perennial"]["version"] = 2.into();
+    support::write_json(&world.token_file(), &tokens);
+    for words in [["token"], ["run"], ["refresh"]] {
+        world.run(&words).is_trouble(&world, 3, "was written by a newer Perennial", "use that version");
+    }
+    assert_eq!((world.tokens(), world.requests()), (tokens, 1));
+}
+
+#[test]
 fn commands_that_need_a_token_touch_nothing_and_send_nothing() {
     each_unreadable(|world, bytes, says| {
         let before = world.files();

@@ -14,7 +14,7 @@ use perennial_core::verdict::Verdict;
 use perennial_core::{Origin, UnixTime};
 use serde_json::{Value, json};
 
-pub(super) fn write(connection: &Connection, kernel: &str) -> Members {
+pub(super) fn write(connection: &Connection, version: i64, kernel: &str) -> Members {
     let mut own = Members::new();
     let mut put = |name: &str, value: Value| {
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -22,7 +22,7 @@ pub(super) fn write(connection: &Connection, kernel: &str) -> Members {
             own.insert(name.to_owned(), value);
         }
     };
-    put("version", json!(1));
+    put("version", json!(version));
     put("id", json!(connection.id));
     put("profile", json!(connection.profile.name));
     put("principal", json!(connection.principal.as_ref().map(Principal::as_str)));

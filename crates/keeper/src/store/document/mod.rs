@@ -20,12 +20,23 @@ use perennial_core::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
 use perennial_core::time::{Expiry, Skew};
 use perennial_core::token_endpoint::response::{KNOWN_MEMBERS, Others, is_sendable};
 use perennial_core::token_endpoint::{jwt, wire};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The one extra key.
 pub const BOOKKEEPING: &str = "perennial";
 /// The sample's own addition to the answer.
 pub const COMPANY: &str = "companyUUID";
+
+/// The form of the bookkeeping that this version writes; a newer one is refused.
+const VERSION: i64 = 1;
+
+/// True when a newer version has written this document.
+#[must_use]
+pub fn is_newer(members: &Map<String, Value>) -> bool {
+    object(members, BOOKKEEPING)
+        .and_then(|own| number(own, "version"))
+        .is_some_and(|version| version > VERSION)
+}
 
 /// A connection that was read, and what was noticed about it.
 #[derive(Debug)]
@@ -167,7 +178,7 @@ pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Member
             next.insert(COMPANY.to_owned(), json!(principal.as_str()));
         }
     }
-    let mut own = bookkeeping::write(connection, kernel);
+    let mut own = bookkeeping::write(connection, VERSION, kernel);
     // Of what stands in the document, whoever issued it: this is how a later look sees that somebody else wrote.
     for (token, print) in [("refresh_token", "refresh_fingerprint"), ("access_token", "access_fingerprint")] {
         if let Some(token) = text(&next, token) {

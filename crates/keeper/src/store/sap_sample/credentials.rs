@@ -1,8 +1,8 @@
 //! `credentials.json`: what a person fills in. It is read, and written once: as a template, when there is none.
 
-use super::super::durable::Durable;
 use super::super::{App, StoreError};
 use super::token_file::syntax;
+use crate::unix;
 use perennial_core::grant::{Client, Principal};
 use perennial_core::secret::{ClientSecret, RequestToken};
 use serde_json::{Map, Value};
@@ -125,7 +125,12 @@ impl Credentials {
         let mut text = Vec::new();
         let _ = serde_json::to_writer_pretty(&mut text, &template);
         let _ = text.write_all(b"\n");
-        Durable::new(path.to_owned()).replace(&text).map_err(StoreError::io("write", path))
+        // Never over a file that a person has put there meanwhile.
+        let written = unix::create_private(path).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(StoreError::io("write", path))
     }
 
     pub(super) fn into_app(self) -> App {

@@ -51,6 +51,7 @@ impl TokenFile {
         loop {
             let bytes = self.file.read().map_err(StoreError::io("read", self.path()))?;
             match parse(bytes.as_ref().map(|bytes| bytes.as_slice())) {
+                Ok(members) if document::is_newer(&members) => return Err(self.newer()),
                 Ok(members) => return Ok(members),
                 Err(reason) if looks == LOOKS => {
                     return Err(StoreError::Unreadable { path: self.path().to_owned(), reason });
@@ -62,6 +63,18 @@ impl TokenFile {
                 reason = "a program that takes no lock tells nobody that it is done"
             )]
             std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl TokenFile {
+    /// What a newer version keeps, this one would drop when it writes.
+    fn newer(&self) -> StoreError {
+        let remedy = "use that version, or a newer one".to_owned();
+        StoreError::Unsafe {
+            path: self.path().to_owned(),
+            reason: "was written by a newer Perennial",
+            remedy,
         }
     }
 }
