@@ -100,6 +100,9 @@ impl Keeper {
     /// An access token that lives at least `min_ttl` yet: from the store, or by one refresh however many ask. When a
     /// refresh is not possible and the token at hand still lives, that one comes, with a [`Warning`] (law 9).
     ///
+    /// A renewal that is due starts behind the caller's back. A program that ends soon after awaits [`Keeper::landed`]
+    /// first, or takes that flight down with it.
+    ///
     /// # Errors
     /// When there is no token to be had; see [`Error`].
     pub async fn token(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {

@@ -44,6 +44,12 @@ impl Durable {
         written
     }
 
+    /// Forgets contents that a process had begun to write with [`Self::replace`] when it died. They never took their
+    /// place, and who wrote them had sent nothing yet.
+    pub(crate) fn forget_unfinished(&self) {
+        let _ = fs::remove_file(self.beside("new"));
+    }
+
     /// Reserves room for the next contents, at least twice what is there.
     pub(crate) fn reserve(&self, expected: usize) -> io::Result<()> {
         fill(&self.reserved(), &vec![b' '; ROOM.max(expected.saturating_mul(2))])

@@ -128,6 +128,7 @@ impl Locked {
             }
         }
         let locked = Self { token_file: token_file.clone(), _lock: lock };
+        locked.token_file.file.forget_unfinished();
         locked.finish_what_died()?;
         Ok(Some(locked))
     }
