@@ -27,9 +27,9 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         other => return kit.grounded(&looked, &other),
     };
     let mut app = block_in_place(|| kit.store.app(&order.name))?;
-    let mut base = kit.base_for(&looked, purpose)?;
+    let base_then = kit.base_for(&looked, purpose)?;
     kit.grant(&looked, &app, purpose)?;
-    let connected = kit.connect(&looked, &base, purpose).await; // connect
+    let connected = kit.connect(&looked, &base_then, purpose).await; // connect
     if purpose == Purpose::Obtain {
         // A person stands before it, and there is nothing to keep: a failure leaves no trace.
         connected.as_ref().map_err(Error::clone)?;
@@ -46,8 +46,10 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if decision != Decision::Fly(purpose) {
         return kit.grounded(&seen, &decision);
     }
+    // A sibling's tokens may live elsewhere, and an idle line may have been closed.
+    let mut base = kit.base_for(&seen, purpose)?;
     let mut line = match connected {
-        Ok(line) => Some(line).filter(|_| kit.line_keeps(connected_at)),
+        Ok(line) => Some(line).filter(|_| base == base_then && kit.line_keeps(connected_at)),
         Err(error) => return Err(unreached(kit, claim.as_mut(), &seen, error)),
     };
     let _in_the_air = kit.take_off()?;

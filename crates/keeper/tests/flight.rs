@@ -8,6 +8,7 @@ use perennial::core::profile::concur::CONCUR;
 use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
 use perennial::core::{Connection, Origin, UnixTime};
 use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
+use perennial::store::Store;
 use perennial::{Error, Keeper, Options, SapSample};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -186,6 +187,31 @@ async fn a_refresh_goes_to_the_tokens_own_geolocation() {
     assert_eq!((sent[0].base.as_str(), sent[1].base.as_str()), (GLZ, EU2));
     assert!(sent[1].form.ends_with("grant_type=refresh_token&refresh_token=refresh-1"), "{}", sent[1].form);
     assert_eq!(hand_out.base.to_string(), US2, "and what a success names is stored");
+}
+
+#[tokio::test]
+async fn a_refresh_that_waited_goes_where_the_siblings_tokens_live() {
+    let stage = Stage::open(vec![issued(1, EU2), issued(2, US2), issued(3, US2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    // A sibling holds the claim while this flight connects; what it stores lives elsewhere, and has ended already.
+    let claim = SapSample::open(stage.dir.path()).unwrap().try_claim("default").unwrap().unwrap();
+    let refresh = stage.keeper.refresh("default");
+    let sibling = async {
+        while stage.script.connected.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let mut tokens = stage.on_disk();
+        tokens["geolocation"] = json!(US2);
+        tokens["refresh_token"] = json!("siblings");
+        tokens["access_token"] = json!("ended");
+        fs::write(stage.dir.path().join("refreshTokenObjectFile.json"), tokens.to_string()).unwrap();
+        drop(claim);
+    };
+    let (refreshed, ()) = tokio::join!(refresh, sibling);
+    refreshed.unwrap();
+    let last = stage.sent().pop().unwrap();
+    assert_eq!(last.base, US2);
+    assert!(last.form.ends_with("refresh_token=siblings"), "{}", last.form);
 }
 
 #[tokio::test]
