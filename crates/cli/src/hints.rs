@@ -2,6 +2,7 @@
 //! decides any of the three.
 
 use crate::exit::Exit;
+use crate::options::quoted;
 use crate::words;
 use perennial::Error;
 use perennial::core::connection::{Blocked, Fault};
@@ -29,6 +30,17 @@ pub(crate) struct Trouble {
     pub(crate) exit: Exit,
 }
 
+/// The words with which a person named a place: each is empty, or such as ` --dir acme`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The store.
+    pub(crate) store: String,
+    /// Where a grant is obtained.
+    pub(crate) base: String,
+    /// Certificates and addresses.
+    pub(crate) network: String,
+}
+
 /// Where a new request token comes from, and who may make one.
 const NEW_REQUEST_TOKEN: &str = "a new company request token is needed: a Web Services Administrator (Standard edition: \
      Can Administer) makes one at https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; put \
@@ -54,18 +66,20 @@ impl Trouble {
         }
     }
 
-    /// Commands in the hint name the store and the base that the person named: each is empty, or such as
-    /// ` --dir acme`. A command that names its own stays as it is.
-    pub(crate) fn at(mut self, store: &str, base: &str) -> Self {
-        for (verb, place) in
-            [("run", format!("{store}{base}")), ("refresh", store.into()), ("whoami", store.into())]
-        {
+    /// Commands in the hint name what the person named. A command that names a store or a base of its own keeps that.
+    pub(crate) fn at(mut self, place: &Place) -> Self {
+        let Place { store, base, network } = place;
+        for (verb, base) in [("run", base.as_str()), ("refresh", ""), ("call", ""), ("whoami", "")] {
             let command = format!("perennial {verb}");
-            let placed = |hint: String| {
-                let hint = hint.replace(&command, &format!("{command}{place}"));
-                hint.replace(&format!("{command}{place} --"), &format!("{command} --"))
-            };
-            self.hint = self.hint.map(placed);
+            self.hint = self.hint.map(|hint| {
+                let mut parts = hint.split(&command);
+                let first = parts.next().unwrap_or_default().to_owned();
+                parts.fold(first, |text, rest| {
+                    let store = if rest.starts_with(" --dir") { "" } else { store };
+                    let base = if rest.starts_with(" --base-uri") { "" } else { base };
+                    format!("{text}{command}{store}{base}{network}{rest}")
+                })
+            });
         }
         self
     }
@@ -155,7 +169,7 @@ fn of_store(error: &StoreError) -> Trouble {
             );
         }
         StoreError::Unsafe { remedy, .. } => format!("{UNSPENT}; {remedy}"),
-        StoreError::Io { path, source, .. } => return of_io(path, source, message),
+        StoreError::Io { action, path, source } => return of_io(action, path, source, message),
         _ => return Trouble::plain(Exit::PersonMustAct, message),
     };
     Trouble::new(Exit::PersonMustAct, message, hint)
@@ -163,13 +177,21 @@ fn of_store(error: &StoreError) -> Trouble {
 
 const UNSPENT: &str = "no token was presented, so nothing is lost";
 
-fn of_io(path: &Path, source: &io::Error, message: String) -> Trouble {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display();
+fn of_io(action: &str, path: &Path, source: &io::Error, message: String) -> Trouble {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = quoted(&dir.to_string_lossy());
     let (exit, remedy) = match source.kind() {
         io::ErrorKind::NotFound => {
             let hint = "name a directory that is there: --dir DIR";
             return Trouble::new(Exit::PersonMustAct, message, hint);
         }
+        io::ErrorKind::PermissionDenied if action == "read" => (
+            Exit::PersonMustAct,
+            format!(
+                "; give the user who runs this the right to read it, as its owner: chmod u+r {}",
+                quoted(&path.to_string_lossy())
+            ),
+        ),
         io::ErrorKind::PermissionDenied => (
             Exit::PersonMustAct,
             format!(
@@ -292,6 +314,13 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Troub
         (Verdict::FixScope, _) => (
             Exit::PersonMustAct,
             format!("give the app the scope in OAuth 2.0 Application Management{kept}; then: {again}"),
+        ),
+        (Verdict::GrantGone, Some(19)) => (
+            Exit::PersonMustAct,
+            format!(
+                "compare companyUUID in credentials.json with the page that made the request token, then: {again}; if it \
+                 is right, {NEW_REQUEST_TOKEN}"
+            ),
         ),
         (Verdict::GrantGone, _) => (Exit::PersonMustAct, NEW_REQUEST_TOKEN.to_owned()),
         (Verdict::AskSupport, _) => (

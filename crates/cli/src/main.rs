@@ -52,7 +52,5 @@ fn report(session: &Session, trouble: &Trouble) -> Exit {
     if trouble.exit == Exit::Done {
         return Exit::Done;
     }
-    session
-        .printer
-        .trouble(&trouble.clone().at(&session.globals.store_words(), &session.globals.base_words()))
+    session.printer.trouble(&trouble.clone().at(&session.globals.place()))
 }

@@ -1,7 +1,7 @@
 //! The options that every verb takes, and what they mean.
 
 use crate::env_vars;
-use crate::hints::Trouble;
+use crate::hints::{Place, Trouble};
 use crate::words::parse_duration;
 use clap::{Args, ValueEnum};
 use perennial::core::Origin;
@@ -92,6 +92,9 @@ impl Globals {
         let yields = |store: &&String| self.dir.is_some() && is_variable(env_vars::STORE, store);
         let store = self.store.as_ref().filter(|store| !yields(store));
         let Some(store) = store else { return Ok(self.dir.clone().unwrap_or_else(|| PathBuf::from("."))) };
+        if self.dir.is_some() {
+            return Err(Trouble::usage("--dir and --store name two stores", "name one of them"));
+        }
         match store.split_once(':') {
             Some(("sap-sample", dir)) if !dir.is_empty() => Ok(PathBuf::from(dir)),
             _ => Err(Trouble::usage(
@@ -102,7 +105,7 @@ impl Globals {
     }
 
     /// The words with which the next command names the same store, beginning with a space; none where it need not.
-    pub(crate) fn store_words(&self) -> String {
+    fn store_words(&self) -> String {
         match (&self.store, &self.dir) {
             (Some(store), _) if !is_variable(env_vars::STORE, store) => format!(" --store {}", quoted(store)),
             (_, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
@@ -111,7 +114,7 @@ impl Globals {
     }
 
     /// The same for the base.
-    pub(crate) fn base_words(&self) -> String {
+    fn base_words(&self) -> String {
         let datacenter = self.datacenter.and_then(|datacenter| datacenter.to_possible_value());
         match (&self.base_uri, datacenter) {
             (Some(uri), _) if !is_variable(env_vars::BASE_URI, uri) => format!(" --base-uri {}", quoted(uri)),
@@ -120,6 +123,27 @@ impl Globals {
             }
             _ => String::new(),
         }
+    }
+
+    /// The same for certificates and addresses.
+    fn network_words(&self) -> String {
+        let ca_cert = self.ca_cert.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let resolve = self.resolve.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let mut words = String::new();
+        for (option, variable, value) in [
+            ("--ca-cert", env_vars::CA_CERT, ca_cert.unwrap_or_default()),
+            ("--resolve", env_vars::RESOLVE, resolve),
+        ] {
+            if !value.is_empty() && !is_variable(variable, &value) {
+                words.push_str(&format!(" {option} {}", quoted(&value)));
+            }
+        }
+        words
+    }
+
+    /// What the next command must name again.
+    pub(crate) fn place(&self) -> Place {
+        Place { store: self.store_words(), base: self.base_words(), network: self.network_words() }
     }
 
     /// Where a grant is obtained, if a person says so.
@@ -149,7 +173,7 @@ fn is_variable(name: &str, value: &str) -> bool {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

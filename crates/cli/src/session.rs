@@ -6,12 +6,12 @@ use crate::hints::Trouble;
 use crate::options::{Globals, LogFormat};
 use crate::printer::Printer;
 use crate::signals::AskedToEnd;
-use perennial::core::Origin;
 use perennial::http;
 use perennial::seal::rescue::Places;
 use perennial::{Error, Keeper, Options, SapSample};
 use std::env;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -78,9 +78,10 @@ impl Session {
         };
         let log =
             tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+        let colours = std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
         // A second start is no harm: the first one stays.
         let _ = match self.globals.log_format {
-            LogFormat::Text if !self.globals.json => log.without_time().try_init(),
+            LogFormat::Text if !self.globals.json => log.without_time().with_ansi(colours).try_init(),
             _ => log.json().try_init(),
         };
     }
@@ -127,7 +128,7 @@ impl Session {
 }
 
 fn interruption() -> Trouble {
-    Trouble::new(Exit::Interrupted, "interrupted", "nothing is lost; the same command goes on from here")
+    Trouble::new(Exit::Interrupted, "interrupted", "nothing is lost")
 }
 
 fn abandoned() -> Trouble {
@@ -137,15 +138,10 @@ fn abandoned() -> Trouble {
 
 /// Where tokens go that a store will not take: the XDG base directories.
 pub(crate) fn places() -> Option<Places> {
-    let home = env::var_os("HOME").map(PathBuf::from);
+    let home = env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let below = |variable: &str, rest: &str| {
         let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         set.or_else(|| home.as_ref().map(|home| home.join(rest)))
     };
     Some(Places::below(&below("XDG_STATE_HOME", ".local/state")?, &below("XDG_DATA_HOME", ".local/share")?))
-}
-
-/// The base that a person named, or the one that a grant is obtained at by default.
-pub(crate) fn obtaining_base(keeper: &Keeper) -> String {
-    keeper.base().as_ref().map(Origin::to_string).unwrap_or_default()
 }

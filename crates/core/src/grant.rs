@@ -88,17 +88,23 @@ impl Grant {
     /// they were given in their error descriptions (law 10).
     #[must_use]
     pub fn redact(&self, client: &Client, text: &str) -> String {
+        let secrets = self.secrets(client).filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+    }
+
+    /// True when a secret that this request sends stands in `text`, in whatever case: host names lose theirs.
+    #[must_use]
+    pub fn occurs_in(&self, client: &Client, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        self.secrets(client).any(|secret| !secret.is_empty() && text.contains(&secret.to_ascii_lowercase()))
+    }
+
+    fn secrets<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = &'a str> {
         let own = match self {
             Self::Company { request_token, .. } => request_token.expose(),
             Self::Refresh { refresh_token } => refresh_token.expose(),
         };
-        let mut text = text.to_owned();
-        for secret in [own, client.secret.expose()] {
-            if !secret.is_empty() {
-                text = text.replace(secret, "[redacted]");
-            }
-        }
-        text
+        [own, client.secret.expose()].into_iter()
     }
 }
 

@@ -282,6 +282,21 @@ fn an_outage_does_not_use_up_the_tries_of_an_undocumented_code() {
 }
 
 #[test]
+fn an_outage_while_obtaining_does_not_revive_a_refused_grant() {
+    let gone = failed(&held(), Purpose::Refresh, &refusal(108), NOW);
+    for failure in [refusal(134), Failure::NoAnswer(NoAnswer::TimedOut)] {
+        assert_eq!(failed(&gone, Purpose::Obtain, &failure, NOW).state(NOW), State::NeedsReauthorization);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_gives_no_use_of_a_request_token_back() {
+    let lost = failed(&held(), Purpose::Obtain, &Failure::NoAnswer(NoAnswer::TimedOut), NOW);
+    let nowhere = lost.unreached(&Unreachable::TimedOut, NOW, Jitter::LEAST);
+    assert_eq!(nowhere.request_token, lost.request_token);
+}
+
+#[test]
 fn a_bad_request_token_says_nothing_about_the_grant_that_is_held() {
     let connection = failed(&held(), Purpose::Obtain, &refusal(5), NOW);
     assert_eq!(connection.state(NOW), State::Held);

@@ -11,7 +11,7 @@ use crate::seal::rescue::{Places, Rescue};
 use crate::store::Store;
 use crate::unix;
 use perennial_core::connection::{Cause, Decision};
-use perennial_core::profile::concur;
+use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -51,7 +51,7 @@ impl Default for Options {
 pub struct Keeper {
     kit: Arc<Kit>,
     flights: Arc<Flights>,
-    runtime: OnceLock<Runtime>,
+    runtime: OnceLock<Result<Runtime, String>>,
 }
 
 impl Keeper {
@@ -202,10 +202,12 @@ impl Keeper {
         self.kit.clock.now()
     }
 
-    /// Where a grant would be obtained.
-    #[must_use]
-    pub fn base(&self) -> Option<Origin> {
-        self.kit.base.clone().or_else(|| Origin::parse(concur::DEFAULT_BASE).ok())
+    /// Where a grant in place of what `seen` holds would be obtained.
+    ///
+    /// # Errors
+    /// Never, unless the provider's own address is none.
+    pub fn obtaining_base(&self, seen: &Connection) -> Result<Origin, Error> {
+        self.kit.base_for(seen, Purpose::Obtain)
     }
 
     /// Takes tokens that a store had refused earlier into it. Every flight begins with this; a start may do so too.
@@ -248,22 +250,22 @@ impl Keeper {
         Ok(self.flights.join(&self.kit, self.runtime()?.handle(), order))
     }
 
-    /// Started with the first flight: who only peeks pays for no thread.
+    /// Started with the first flight: who only peeks pays for no thread. Made once, also when two ask at once: a second
+    /// one could not be dropped within a caller's own runtime.
     fn runtime(&self) -> Result<&Runtime, Error> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime);
-        }
-        let built =
-            Builder::new_multi_thread().worker_threads(2).thread_name("perennial").enable_all().build();
-        let built = built.map_err(|error| Error::Internal(format!("no threads to be had: {error}")))?;
-        Ok(self.runtime.get_or_init(|| built))
+        let build = || {
+            let threads =
+                Builder::new_multi_thread().worker_threads(2).thread_name("perennial").enable_all().build();
+            threads.map_err(|error| format!("no threads to be had: {error}"))
+        };
+        self.runtime.get_or_init(build).as_ref().map_err(|error| Error::Internal(error.clone()))
     }
 }
 
 impl Drop for Keeper {
     /// Flights go on without the keeper; a thread of its own sees them down.
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
+        let Some(Ok(runtime)) = self.runtime.take() else { return };
         if !self.flights.any() {
             return runtime.shutdown_background();
         }

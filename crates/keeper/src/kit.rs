@@ -95,10 +95,13 @@ impl Kit {
     pub(crate) fn base_for(&self, seen: &Connection, purpose: Purpose) -> Result<Origin, Error> {
         let default =
             || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
-        match (purpose, &seen.held) {
-            (Purpose::Refresh, Some(held)) => Ok(held.base.clone()),
-            _ => self.base.clone().map_or_else(default, Ok),
-        }
+        let held = seen.held.as_ref().map(|held| held.base.clone());
+        // A grant is obtained anew where the one before it lived, unless a person names another place.
+        let base = match purpose {
+            Purpose::Refresh => held,
+            Purpose::Obtain => self.base.clone().or(held),
+        };
+        base.map_or_else(default, Ok)
     }
 
     /// Law 10: where a connection's secrets may go. What a person names on the command line is permitted.

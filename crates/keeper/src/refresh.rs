@@ -58,7 +58,15 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         let grant = kit.grant(&seen, &app, purpose)?;
         let line = match line.take() {
             Some(line) => line,
-            None => kit.connect(&seen, &base, purpose).await?,
+            None => match kit.connect(&seen, &base, purpose).await {
+                Ok(line) => line,
+                // Another base has been asked in this flight: "nothing was sent" would not be true.
+                Err(Error::Unreachable { base, why }) => {
+                    let failed = seen.unreached(&why, kit.clock.now(), random::jitter());
+                    return Err(give_up(claim.as_mut(), &seen, &failed, base));
+                }
+                Err(error) => return Err(error),
+            },
         };
         let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
         let next = match presentation.present(claim.as_mut(), line).await? {
@@ -128,7 +136,7 @@ impl Presentation<'_> {
         let started = kit.clock.since_boot();
         let sent_at = kit.clock.now();
         let intended = self.intended(sent_at);
-        if let Err(error) = kit.rescue.prepare() {
+        if let Err(error) = block_in_place(|| kit.rescue.prepare()) {
             tracing::warn!(%error, "no rescue file could be written if the store failed");
         }
         match block_in_place(|| claim.intend(&seen.version(), &intended)) {
@@ -197,10 +205,7 @@ impl Presentation<'_> {
             }
             Err(Failure::Refused(mut refusal)) => {
                 refusal.geolocation = refusal.geolocation.filter(|base| !self.echoes(base));
-                let blot = |text: String| self.grant.redact(&self.app.client, &text);
-                refusal.description = refusal.description.map(blot);
-                refusal.error = refusal.error.map(blot);
-                Failure::Refused(refusal)
+                Failure::Refused(refusal.blotted(|text| self.grant.redact(&self.app.client, text)))
             }
             Err(failure) => {
                 self.keep_unparsed(reply, received_at);
@@ -212,8 +217,7 @@ impl Presentation<'_> {
 
     /// True for an address made of what was sent: it is none, and would carry a secret into messages (law 10).
     fn echoes(&self, base: &Origin) -> bool {
-        let address = base.to_string();
-        self.grant.redact(&self.app.client, &address) != address
+        self.grant.occurs_in(&self.app.client, &base.to_string())
     }
 
     /// Law 5: the tokens may be in a 200 that nobody here understands.
@@ -223,7 +227,7 @@ impl Presentation<'_> {
         }
         match block_in_place(|| self.kit.rescue.keep_unparsed(&self.order.name, &reply.body, at)) {
             Ok(path) => {
-                tracing::warn!(path = %path.display(), "an answer that could not be read is kept, sealed")
+                tracing::error!(path = %path.display(), "an answer that could not be read is kept, sealed")
             }
             Err(error) => tracing::warn!(%error, "an answer that could not be read could not be kept either"),
         }

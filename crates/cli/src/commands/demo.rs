@@ -139,8 +139,9 @@ impl Show<'_> {
     }
 
     fn what_next(&self, kept: bool) -> Result<(), Trouble> {
-        self.say("\nWhat to try next:")?;
+        self.say("\nWhat to try next (to install: cargo install --locked --path crates/cli):")?;
         self.say("  perennial sandbox --listen 127.0.0.1:8443 --write-credentials demo")?;
+        self.say("and in another terminal:")?;
         self.say(
             "  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem",
         )?;

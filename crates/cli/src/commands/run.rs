@@ -3,7 +3,7 @@
 use super::{status, tell_warnings};
 use crate::exit::Exit;
 use crate::hints::Trouble;
-use crate::session::{Session, obtaining_base};
+use crate::session::Session;
 use crate::words::moment;
 use clap::Args;
 use perennial::core::{Connection, Expiry, State};
@@ -104,7 +104,10 @@ impl Tutorial<'_> {
     /// `seen` is what the decision was made upon: what somebody else has obtained since is not obtained again.
     fn obtain(&self, seen: &Connection) -> Result<Exit, Trouble> {
         self.say("no valid refresh token is stored")?;
-        self.tell(&format!("  exchanging the company request token at {} …", obtaining_base(self.keeper)))?;
+        self.tell(&format!(
+            "  exchanging the company request token at {} …",
+            self.keeper.obtaining_base(seen)?
+        ))?;
         let hand_out = self.session.wait(self.keeper, self.keeper.obtain(seen))?;
         self.report(&hand_out, "refresh token received and stored")
     }
@@ -125,10 +128,21 @@ impl Tutorial<'_> {
             self.say(&format!("the stored refresh token is valid {}", until(connection, now)))?;
         }
         match self.session.wait(self.keeper, self.renew(looks_expired)) {
-            Ok(None) => {
-                self.tell("  nothing to do: it is used for API calls, and renewed when that is due")?;
-                Ok(Exit::Done)
-            }
+            Ok(None) => match connection.last_fault.as_ref().filter(|_| connection.state(now) != State::Held)
+            {
+                None => {
+                    self.tell("  nothing to do: it is used for API calls, and renewed when that is due")?;
+                    Ok(Exit::Done)
+                }
+                Some(fault) => {
+                    let text = format!(
+                        "the last refresh failed: {}; to try again: perennial refresh",
+                        fault.message
+                    );
+                    self.session.printer.warn(&text);
+                    Ok(Exit::Done)
+                }
+            },
             Ok(Some(hand_out)) => self.report(&hand_out, "renewed by a refresh grant"),
             Err(trouble) if trouble.verdict == Some("grant_gone") => {
                 self.session

@@ -6,6 +6,7 @@ use crate::session::Session;
 use crate::signals::AskedToEnd;
 use crate::words::parse_duration;
 use clap::Args;
+use perennial::store::sap_sample::TOKEN_FILE;
 use perennial_sandbox::{Config, Regrant, Rotate, Sandbox};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -76,6 +77,14 @@ pub(crate) fn carry_out(session: &Session, args: &SandboxArgs) -> Result<Exit, T
     });
     session.printer.data(&format!("{line}\n"))?;
     session.printer.note("the sandbox is ready; Ctrl-C ends it");
+    if let Some(old) =
+        args.write_credentials.as_ref().map(|dir| dir.join(TOKEN_FILE)).filter(|file| file.exists())
+    {
+        let old = old.display();
+        session.printer.warn(&format!(
+            "{old} holds tokens of an earlier sandbox, which this one does not know: move it away"
+        ));
+    }
     wait_for_the_end()?;
     Ok(Exit::Done)
 }

@@ -6,8 +6,8 @@ use crate::session::Session;
 use crate::words::{moment, rfc3339};
 use clap::Args;
 use perennial::Keeper;
-use perennial::core::connection::Fault;
-use perennial::core::{Connection, Expiry, UnixTime};
+use perennial::core::connection::{Condition, Fault};
+use perennial::core::{Connection, Expiry, State, UnixTime};
 use serde_json::{Value, json};
 
 /// Show state, principal, geolocation and expiries of every connection
@@ -108,8 +108,30 @@ fn as_text(keeper: &Keeper, connection: &Connection) -> String {
             }
         }
     }
+    let next = what_next(connection, now);
+    if let Some(next) = next {
+        lines.push(format!("  {:<15}{next}", "what next"));
+    }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What happens by itself, or what a person does, where something stands in the way.
+fn what_next(connection: &Connection, now: UnixTime) -> Option<String> {
+    match (connection.condition, connection.state(now)) {
+        (Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }, _) => {
+            let at = moment(connection.skew.host_time(until), now);
+            Some(format!("tried again from {at} on; at once: perennial refresh"))
+        }
+        (Condition::Suspended, _) => {
+            Some("put right what the fault names, then: perennial refresh".to_owned())
+        }
+        (_, State::AwaitingGrant) => Some("perennial run".to_owned()),
+        (Condition::NeedsReauthorization | Condition::Revoked, _) => {
+            Some("a new company request token in credentials.json, then: perennial run".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn until(expiry: Expiry, now: UnixTime) -> String {

@@ -94,9 +94,11 @@ pub fn words(failure: &Failure, profile: &Profile) -> String {
             )
         }
         Failure::Refused(refusal) => refusal_words(refusal, profile),
-        Failure::Foreign(foreign) => {
-            format!("HTTP {}: the answer {}", foreign.status, foreign.oddity.words())
-        }
+        Failure::Foreign(foreign) => match foreign.status {
+            429 => "HTTP 429: too many requests".to_owned(),
+            503 => "HTTP 503: the service is unavailable".to_owned(),
+            status => format!("HTTP {status}: the answer {}", foreign.oddity.words()),
+        },
     }
 }
 

@@ -220,6 +220,8 @@ impl Connection {
         }
         let wait = |asked| at.after(schedule::backoff(failures, asked, jitter));
         next.condition = match (judgement.verdict, judgement.spent) {
+            // Obtaining anew says nothing about the grant that is held.
+            _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
             (Verdict::Unknown, _) if gave_undocumented_code && failures > UNKNOWN_CODE_TRIES => {
@@ -231,8 +233,6 @@ impl Connection {
             (Verdict::Unknown | Verdict::Relocate, Spent::Maybe) => {
                 Condition::Uncertain { until: wait(None), failures }
             }
-            // A request token that is no good says nothing about the grant that is held.
-            _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
             (Verdict::GrantGone, _) if purpose == Purpose::Obtain => Condition::Sound,
             (Verdict::GrantGone, _) => Condition::NeedsReauthorization,
             (Verdict::FixClient | Verdict::FixScope | Verdict::AskSupport | Verdict::OurBug, _) => {
@@ -247,7 +247,8 @@ impl Connection {
     #[must_use]
     pub fn unreached(&self, why: &Unreachable, now: UnixTime, jitter: Jitter) -> Self {
         let failure = Failure::Unreachable(why.clone());
-        let failed = self.fail(&failure, &judge(&failure, Purpose::Refresh, self.profile), now, jitter);
+        let judgement = judge(&failure, Purpose::Refresh, self.profile);
+        let failed = Self { intent: None, ..self.clone() }.fail(&failure, &judgement, now, jitter);
         let condition = match (self.condition, failed.condition) {
             (Condition::Sound | Condition::BackingOff { .. }, passing) => passing,
             (Condition::Uncertain { .. }, Condition::BackingOff { until, failures }) => {

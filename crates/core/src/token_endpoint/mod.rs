@@ -95,7 +95,7 @@ pub enum NoAnswer {
     Reset(String),
 }
 
-/// An error response. The texts are the server's; secrets that it repeated have been blotted out.
+/// An error response. The texts are the server's, as they came: [`Refusal::blotted`] makes them fit to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -112,6 +112,19 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// What SAP's support asks for.
     pub correlation_id: Option<String>,
+}
+
+impl Refusal {
+    /// Its texts without the secrets that `redact` knows, and then as [`plain`] text: a secret that was cut in the
+    /// middle would not be recognized any more (law 10).
+    #[must_use]
+    pub fn blotted(mut self, redact: impl Fn(&str) -> String) -> Self {
+        let shown = |text: String| plain(&redact(&text));
+        self.description = self.description.map(shown);
+        let shown = |text: String| plain(&redact(&text));
+        self.error = self.error.map(shown);
+        self
+    }
 }
 
 /// An answer that is neither a token response nor an error response.
@@ -199,7 +212,8 @@ fn oddity_of(body: &[u8], end: BodyEnd) -> Oddity {
 }
 
 fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Duration>) -> Option<Refusal> {
-    let text = |name: &str| members.get(name).and_then(Value::as_str).map(plain);
+    // Not cut or cleaned yet: whoever knows the secrets blots them out first, while they are whole.
+    let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
     let code = members.get("code").and_then(wire::integer).and_then(|code| u32::try_from(code).ok());
     let error = text("error");
     if code.is_none() && error.is_none() {
@@ -263,7 +277,8 @@ mod tests {
         let body = br#"{"code":"108","error":"invalid_grant","error_description":"bad\r\ntoken"}"#;
         let Err(Failure::Refused(refusal)) = read(&reply(400, body), UnixTime(0)) else { panic!() };
         assert_eq!(refusal.code, Some(108));
-        assert_eq!(refusal.description.as_deref(), Some("bad  token"));
+        let shown = refusal.clone().blotted(|text| text.replace("token", "[redacted]"));
+        assert_eq!(shown.description.as_deref(), Some("bad  [redacted]"));
         assert_eq!(refusal.correlation_id.as_deref(), Some("id-1"));
     }
 

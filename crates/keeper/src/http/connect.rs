@@ -56,6 +56,12 @@ pub enum OptionsError {
     Resolve,
 }
 
+impl fmt::Display for Resolve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.host, self.port, self.address)
+    }
+}
+
 impl FromStr for Resolve {
     type Err = OptionsError;
 
@@ -205,6 +211,10 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(current) = cause {
         text = current.to_string();
         cause = current.source();
+    }
+    if text.contains("close_notify") {
+        // rustls adds an address of its documentation, which helps nobody here.
+        return "the server closed it without a word".to_owned();
     }
     perennial_core::token_endpoint::plain(&text)
 }

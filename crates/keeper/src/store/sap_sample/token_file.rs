@@ -7,6 +7,7 @@ use super::credentials::object;
 use crate::unix;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
+use perennial_core::token_endpoint::response::is_sendable;
 use serde_json::{Map, Value};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,9 @@ fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
     let refresh_token = members.get("refresh_token").unwrap_or(&Value::Null);
     if !refresh_token.is_null() && !refresh_token.is_string() {
         return Err("its refresh_token is no text in quotes".to_owned());
+    }
+    if refresh_token.as_str().is_some_and(|token| !token.is_empty() && !is_sendable(token)) {
+        return Err("its refresh_token holds characters that no token has".to_owned());
     }
     let ours = members.contains_key(document::BOOKKEEPING);
     let is_there = |name| members.get(name).and_then(Value::as_str).is_some_and(|token| !token.is_empty());
@@ -173,6 +177,10 @@ impl Locked {
             note_derivation(&mut document, from);
         }
         let text = render(&document);
+        if intended {
+            // What could not be looked at when the lock was taken must not be written over now.
+            self.finish_what_died()?;
+        }
         let written = if intended {
             // Room first: where there is none, nothing has changed.
             file.reserve(text.len()).and_then(|()| file.replace(&text))
