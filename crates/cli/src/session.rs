@@ -52,7 +52,11 @@ impl Session {
     }
 
     pub(crate) fn http_options(&self) -> http::Options {
-        http::Options { ca_cert: self.globals.ca_cert.clone(), resolve: self.globals.resolve.clone() }
+        http::Options {
+            ca_cert: self.globals.ca_cert.clone(),
+            resolve: self.globals.resolve.clone(),
+            direct: false,
+        }
     }
 
     /// The one connection of the store where no name was given.

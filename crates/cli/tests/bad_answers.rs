@@ -147,7 +147,7 @@ fn foreign() -> Vec<(Value, &'static str, bool)> {
         (json!({"kind": "fields", "set": {"refresh_token": 7}}), "neither tokens nor an error", true),
         (json!({"kind": "fields", "set": {"access_token": "a\r\nX-Evil: 1"}}), "neither tokens", true),
         (json!({"kind": "status", "status": 200, "body": "null"}), "is not JSON", true),
-        (json!({"kind": "html", "status": 503}), "HTTP 503: the answer is an HTML page", false),
+        (json!({"kind": "html", "status": 503}), "HTTP 503: the service is unavailable", false),
         (json!({"kind": "html", "status": 404}), "HTTP 404: the answer is an HTML page", false),
         (json!({"kind": "status", "status": 429, "retry_after": 7}), "HTTP 429", false),
         (json!({"kind": "reset", "spent": true}), "the connection ended before an answer came", false),

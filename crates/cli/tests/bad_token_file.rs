@@ -57,6 +57,18 @@ fn each_unreadable(story: impl Fn(&World, &[u8], &str) + Sync) {
 }
 
 #[test]
+fn law_5_a_refresh_token_that_cannot_be_sent_is_kept_aside_and_not_dropped() {
+    let world = World::held();
+    let mut tokens = world.tokens();
+    tokens["refresh_token"] = "caf\u{e9}-token".into();
+    support::write_json(&world.token_file(), &tokens);
+    world.run(&["refresh"]).is_trouble(&world, 3, "holds characters that no token has", "perennial run");
+    world.run_ok(&["run"]);
+    let kept = support::read_json(&world.dir().join("refreshTokenObjectFile.json.unreadable-1"));
+    assert_eq!(kept, tokens);
+}
+
+#[test]
 fn a_newer_perennials_file_is_left_alone() {
     let world = World::held();
     let mut tokens = world.tokens();

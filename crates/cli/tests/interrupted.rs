@@ -58,7 +58,7 @@ fn obtaining_is_seen_through_too() {
     world.inject(json!([{"kind": "delay", "milliseconds": 1000}]));
     let child = under_way(&world, &["run"]);
     signal(&child, "INT");
-    ended(child).is_trouble(&world, 130, "error: interrupted", "the same command goes on from here");
+    ended(child).is_trouble(&world, 130, "error: interrupted", "nothing is lost");
     let ended = world.run_ok(&["run"]);
     assert!(ended.stdout.contains("the stored refresh token is valid"), "{ended:?}");
     assert_eq!(world.requests(), 1);

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::hand_out::HandOut;
 use crate::kit::{Kit, Order};
 use crate::refresh;
+use perennial_core::connection::Cause;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
@@ -13,21 +14,31 @@ use tokio::sync::watch;
 /// `None` while the flight is in the air.
 pub(crate) type Landing = watch::Receiver<Option<Result<HandOut, Error>>>;
 
+/// Whose flight was joined.
+pub(crate) enum Joined {
+    /// One for the same cause.
+    Same(Landing),
+    /// One for another cause.
+    Other(Landing),
+}
+
 /// The flights that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<String, Landing>>,
+    under_way: Mutex<HashMap<String, (Cause, Landing)>>,
 }
 
 impl Flights {
-    /// Joins the connection's flight, or starts it.
-    pub(crate) fn join(self: &Arc<Self>, kit: &Arc<Kit>, threads: &Handle, order: Order) -> Landing {
+    /// Joins the connection's flight if it was ordered for the same cause, or starts one. A flight for another cause is
+    /// to be waited for: what comes of it may not be what this order wants.
+    pub(crate) fn join(self: &Arc<Self>, kit: &Arc<Kit>, threads: &Handle, order: Order) -> Joined {
         let mut under_way = self.under_way();
-        if let Some(landing) = under_way.get(&order.name) {
-            return landing.clone();
+        if let Some((cause, landing)) = under_way.get(&order.name) {
+            let landing = landing.clone();
+            return if *cause == order.cause { Joined::Same(landing) } else { Joined::Other(landing) };
         }
         let (report, landing) = watch::channel(None);
-        under_way.insert(order.name.clone(), landing.clone());
+        under_way.insert(order.name.clone(), (order.cause.clone(), landing.clone()));
         let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
         threads.spawn(async move {
             // Also if it panics: a connection must not be taken for flying for ever.
@@ -40,7 +51,7 @@ impl Flights {
             drop(off_the_list);
             let _ = report.send(Some(result));
         });
-        landing
+        Joined::Same(landing)
     }
 
     pub(crate) fn any(&self) -> bool {
@@ -49,14 +60,14 @@ impl Flights {
 
     pub(crate) async fn landed(&self) {
         loop {
-            let Some(mut landing) = self.under_way().values().next().cloned() else { return };
+            let Some((_, mut landing)) = self.under_way().values().next().cloned() else { return };
             // An error means that the sender is gone, which is as good as landed.
             let _ = landing.wait_for(Option::is_some).await;
             tokio::task::yield_now().await;
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Landing>> {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, (Cause, Landing)>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
-use crate::flight::Flights;
+use crate::flight::{Flights, Joined};
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{self, Http, TokenEndpoint};
 use crate::kit::{Kit, Order};
@@ -239,13 +239,21 @@ impl Keeper {
     }
 
     async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
-        let mut landing = self.start(connection, cause)?;
-        let landed = landing.wait_for(Option::is_some).await;
-        let result = landed.map_err(|_| Error::Internal("a flight ended without a word".to_owned()))?.clone();
-        result.unwrap_or(Err(Error::Deadline))
+        loop {
+            let (mut landing, own) = match self.start(connection, cause.clone())? {
+                Joined::Same(landing) => (landing, true),
+                Joined::Other(landing) => (landing, false),
+            };
+            let landed = landing.wait_for(Option::is_some).await;
+            if own {
+                let result =
+                    landed.map_err(|_| Error::Internal("a flight ended without a word".to_owned()))?.clone();
+                return result.unwrap_or(Err(Error::Deadline));
+            }
+        }
     }
 
-    fn start(&self, connection: &str, cause: Cause) -> Result<crate::flight::Landing, Error> {
+    fn start(&self, connection: &str, cause: Cause) -> Result<Joined, Error> {
         let order = Order { name: connection.to_owned(), cause };
         Ok(self.flights.join(&self.kit, self.runtime()?.handle(), order))
     }

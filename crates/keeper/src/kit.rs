@@ -130,7 +130,8 @@ impl Kit {
 
     pub(crate) async fn claim(&self, name: &str) -> Result<Box<dyn Claim>, Error> {
         // Whoever holds it gives it back within its own deadline, or dies and the kernel gives it back.
-        let until = self.clock.since_boot() + self.answer_within * 2 + Duration::from_secs(30);
+        let longest = self.answer_within.saturating_mul(2).saturating_add(Duration::from_secs(30));
+        let until = self.clock.since_boot().saturating_add(longest);
         loop {
             if let Some(claim) = block_in_place(|| self.store.try_claim(name))? {
                 return Ok(claim);
@@ -175,7 +176,7 @@ impl Kit {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep((left + Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
+            tokio::time::sleep(left.saturating_add(Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
         }
     }
 

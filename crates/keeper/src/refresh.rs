@@ -54,19 +54,27 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     };
     let _in_the_air = kit.take_off()?;
     let mut chances = SecondChances::default();
+    // What the last refusal made of the connection: it is written down when nothing more can be tried.
+    let mut refused: Option<Box<Connection>> = None;
     loop {
-        let grant = kit.grant(&seen, &app, purpose)?;
-        let line = match line.take() {
-            Some(line) => line,
-            None => match kit.connect(&seen, &base, purpose).await {
-                Ok(line) => line,
-                // Another base has been asked in this flight: "nothing was sent" would not be true.
-                Err(Error::Unreachable { base, why }) => {
-                    let failed = seen.unreached(&why, kit.clock.now(), random::jitter());
-                    return Err(give_up(claim.as_mut(), &seen, &failed, base));
-                }
-                Err(error) => return Err(error),
-            },
+        let grant = match kit.grant(&seen, &app, purpose) {
+            Ok(grant) => grant,
+            Err(error) => {
+                return Err(refused.map_or(error, |failed| give_up(claim.as_mut(), &seen, &failed, base)));
+            }
+        };
+        let ready = match line.take() {
+            Some(line) => Ok(line),
+            None => kit.connect(&seen, &base, purpose).await,
+        };
+        let line = match ready {
+            Ok(line) => line,
+            Err(Error::Unreachable { base, why }) => {
+                let before = refused.as_deref().unwrap_or(&seen);
+                let failed = before.unreached(&why, kit.clock.now(), random::jitter());
+                return Err(give_up(claim.as_mut(), &seen, &failed, base));
+            }
+            Err(error) => return Err(error),
         };
         let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
         let next = match presentation.present(claim.as_mut(), line).await? {
@@ -74,15 +82,15 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Outcome::Overtaken => Next::after_another(block_in_place(|| claim.read())?, app, base),
             Outcome::Refused(failed, judgement) => {
                 let last = Next { seen: seen.clone(), app, base: base.clone() };
-                match chances.take(kit, claim.as_mut(), last, purpose, &judgement)? {
-                    Some(next) => next,
-                    None => {
-                        let error = give_up(claim.as_mut(), &seen, &failed, base);
-                        // Who is sent where no secret may go is told so: a person may permit it.
-                        let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
-                        return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
-                    }
-                }
+                // A chance that cannot be taken is none: what the server said goes before that.
+                let Ok(Some(next)) = chances.take(kit, claim.as_mut(), last, purpose, &judgement) else {
+                    let error = give_up(claim.as_mut(), &seen, &failed, base);
+                    // Who is sent where no secret may go is told so: a person may permit it.
+                    let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
+                    return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
+                };
+                refused = Some(failed);
+                next
             }
         };
         if next.seen.version() != seen.version()

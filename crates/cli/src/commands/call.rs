@@ -72,17 +72,23 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
         Some(hand_out) => hand_out,
         None => session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?,
     };
-    let base = elsewhere.unwrap_or_else(|| hand_out.base.clone());
-    let named = session.globals.base()?.as_ref() == Some(&base);
-    if !named && !keeper.connection(&name)?.permits(&base) {
-        return Err(Error::NotPermitted { origin: base, purpose: Purpose::Refresh }.into());
-    }
+    // Looked at anew for each token: a refresh may find that the principal has moved.
+    let base_of = |hand_out: &HandOut| {
+        let base = elsewhere.clone().unwrap_or_else(|| hand_out.base.clone());
+        let named = session.globals.base()?.as_ref() == Some(&base);
+        if !named && !keeper.connection(&name)?.permits(&base) {
+            return Err(Trouble::from(Error::NotPermitted { origin: base, purpose: Purpose::Refresh }));
+        }
+        Ok(base)
+    };
+    base_of(&hand_out)?;
     tell_warnings(session, &hand_out);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let http = Http::new(session.http_options());
     let patience = session.globals.timeout.unwrap_or(PATIENCE);
     let send = |hand_out: &HandOut| {
+        let base = base_of(hand_out)?;
         let bearer = (hand_out.token_type.as_str(), &hand_out.access_token);
         let answer = runtime.block_on(interruptible(http.call(
             &base,

@@ -48,7 +48,8 @@ pub(crate) fn carry_out(session: &Session, demo: &Demo) -> Result<Exit, Trouble>
     place.disable_cleanup(demo.keep);
     let base = Origin::parse(sandbox.base_uri())
         .map_err(|error| Trouble::new(Exit::Failed, format!("the sandbox's address {error}"), "try again"))?;
-    let http = Options { ca_cert: write_ca_cert(&sandbox, place.path())?, ..Options::default() };
+    let http =
+        Options { ca_cert: write_ca_cert(&sandbox, place.path())?, direct: true, ..Options::default() };
     // Everything that is written stays in the demo's own directory, the key of its rescue files too.
     let places = Some(Places::below(place.path(), place.path()));
     let options = perennial::Options { base: Some(base), http: http.clone(), places, ..session.options()? };

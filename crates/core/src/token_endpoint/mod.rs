@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn law_10_a_secret_that_would_be_cut_in_the_middle_is_blotted_whole() {
+        let secret = "canary-9dbf83ec-e0eb-4e19-b0db-6d1ef9971400";
+        let description = Some(format!("{}{secret}", "x".repeat(280)));
+        let refusal = Refusal { description, ..Refusal::default() };
+        let shown = refusal.blotted(|text| text.replace(secret, "[redacted]")).description.unwrap();
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
     fn a_200_with_an_error_body_is_a_refusal() {
         let body = br#"{"code":61,"error":"invalid_client"}"#;
         assert!(matches!(read(&reply(200, body), UnixTime(0)), Err(Failure::Refused(_))));

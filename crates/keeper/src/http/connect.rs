@@ -38,6 +38,8 @@ pub struct Options {
     pub ca_cert: Option<PathBuf>,
     /// Names that are not asked of the resolver.
     pub resolve: Vec<Resolve>,
+    /// True where no proxy is to be used, whatever the environment says: for a server in this very process.
+    pub direct: bool,
 }
 
 /// `HOST:PORT:ADDRESS`, as curl's `--resolve` takes it.
@@ -116,7 +118,12 @@ impl Connector {
         let target: Uri =
             base.to_string().parse().map_err(|_| Unreachable::Connect("not an address".to_owned()))?;
         // Plain http is for this machine only (law 10), so it is never handed to a proxy.
-        match self.proxies.get_or_init(Matcher::from_env).intercept(&target).filter(|_| base.is_secure()) {
+        match self
+            .proxies
+            .get_or_init(Matcher::from_env)
+            .intercept(&target)
+            .filter(|_| base.is_secure() && !self.options.direct)
+        {
             Some(proxy) => through(&proxy, self.connector(proxy.uri()), target).await,
             None => self.connector(&target).call(target).await.map_err(|error| connect_failure(&error)),
         }

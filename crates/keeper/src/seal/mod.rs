@@ -31,6 +31,9 @@ pub enum SealError {
     /// The key file holds something else than 64 hexadecimal digits.
     #[error("the master key is damaged: it must be 64 hexadecimal digits")]
     DamagedKey,
+    /// Nobody has named a place to keep it.
+    #[error("there is no home directory to keep it in")]
+    NoPlace,
     /// Not something that was sealed here.
     #[error("this was not sealed by Perennial, or by a newer version of it")]
     Foreign,

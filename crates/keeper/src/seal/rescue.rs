@@ -61,7 +61,7 @@ impl Rescue {
 
     /// Makes sure that the key is there before it is needed.
     pub(crate) fn prepare(&self) -> Result<(), SealError> {
-        let Some(places) = &self.places else { return Ok(()) };
+        let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         unix::make_private_dir(&places.rescue_dir)?;
         Sealer::with_key_file(&places.master_key).map(|_| ())
     }
@@ -113,7 +113,7 @@ impl Rescue {
     }
 
     fn write(&self, kind: &str, record: &Value) -> Result<PathBuf, SealError> {
-        let places = self.places.as_ref().ok_or(SealError::Foreign)?;
+        let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         unix::make_private_dir(&places.rescue_dir)?;
         let plain = Zeroizing::new(record.to_string());
         let sealed =

@@ -105,7 +105,8 @@ impl SapSample {
 
 impl Store for SapSample {
     fn address(&self) -> String {
-        format!("sap-sample:{}", self.dir.display())
+        // Of the real file: two directories that share one by a link share its rescue files, too.
+        format!("sap-sample:{}", self.file.path().parent().unwrap_or(&self.dir).display())
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
