@@ -16,6 +16,12 @@ impl Principal {
         Self(id.into().trim().to_owned())
     }
 
+    /// The same, but a text that says nothing names nobody: everybody would be a stranger to it (law 13).
+    #[must_use]
+    pub fn named(id: &str) -> Option<Self> {
+        Some(Self::new(id)).filter(|principal| !principal.0.is_empty())
+    }
+
     /// The identifier.
     #[must_use]
     pub fn as_str(&self) -> &str {

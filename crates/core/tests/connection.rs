@@ -101,6 +101,16 @@ fn a_refusal_gives_the_use_of_a_request_token_back_and_silence_does_not() {
 }
 
 #[test]
+fn counts_that_a_file_put_at_their_end_stay_there() {
+    let mut connection = new().intend(plan(Purpose::Obtain, NOW));
+    connection.request_token.as_mut().unwrap().uses = u32::MAX;
+    assert_eq!(connection.intend(plan(Purpose::Obtain, NOW)).request_token.unwrap().uses, u32::MAX);
+    let mut connection = held();
+    connection.held.as_mut().unwrap().generation = u64::MAX;
+    assert_eq!(refreshed(&connection, &tokens("a2", "r2"), NOW).version().generation, u64::MAX);
+}
+
+#[test]
 fn law_5_no_failure_deletes_a_refresh_token() {
     let codes = perennial_core::profile::concur::CODES.iter().map(|row| refusal(row.code));
     let others = [Failure::NoAnswer(NoAnswer::TimedOut), refusal(9_999)];

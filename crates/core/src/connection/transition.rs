@@ -91,7 +91,9 @@ impl Connection {
 
     fn count_request_token(&mut self, presented: &Fingerprint, at: UnixTime) {
         match &mut self.request_token {
-            Some(token) if token.fingerprint == *presented => token.uses += 1,
+            Some(token) if token.fingerprint == *presented => {
+                token.uses = token.uses.saturating_add(1);
+            }
             other => {
                 *other = Some(RequestTokenUse { fingerprint: presented.clone(), uses: 1, first_used_at: at });
             }
@@ -164,7 +166,7 @@ impl Connection {
         let geolocation = response.geolocation.clone().filter(|base| self.permits(base));
         Held {
             grant_id,
-            generation: self.held.as_ref().map_or(0, |held| held.generation) + 1,
+            generation: self.held.as_ref().map_or(0, |held| held.generation).saturating_add(1),
             access: Some(Access {
                 token: response.access_token.clone(),
                 token_type: response.token_type.clone(),

@@ -213,7 +213,9 @@ fn oddity_of(body: &[u8], end: BodyEnd) -> Oddity {
 
 fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Duration>) -> Option<Refusal> {
     // Not cut or cleaned yet: whoever knows the secrets blots them out first, while they are whole.
-    let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+    let says_something = |text: &&str| !plain(text).is_empty();
+    let text =
+        |name: &str| members.get(name).and_then(Value::as_str).filter(says_something).map(str::to_owned);
     let code = members.get("code").and_then(wire::integer).and_then(|code| u32::try_from(code).ok());
     let error = text("error");
     if code.is_none() && error.is_none() {
@@ -289,6 +291,14 @@ mod tests {
         let refusal = Refusal { description, ..Refusal::default() };
         let shown = refusal.blotted(|text| text.replace(secret, "[redacted]")).description.unwrap();
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn a_text_that_says_nothing_is_none() {
+        let body = br#"{"error":"invalid_grant","error_description":" \n"}"#;
+        let Err(Failure::Refused(refusal)) = read(&reply(400, body), UnixTime(0)) else { panic!() };
+        assert_eq!((refusal.error.as_deref(), refusal.description), (Some("invalid_grant"), None));
+        assert_eq!(oddity(400, br#"{"error":""}"#), Oddity::NoTokens);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl TokenResponse {
     #[must_use]
     pub fn principal(&self) -> Option<Principal> {
         let claims = jwt::claims(self.id_token.as_ref()?.expose())?;
-        claims.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).map(Principal::new)
+        claims.get("sub").and_then(Value::as_str).and_then(Principal::named)
     }
 
     /// How long the access token lives: as stated, or by its own claims.
@@ -174,6 +174,19 @@ mod tests {
         assert!(read(json!({"access_token": "a\r\nX-Evil: 1"})).is_none());
         assert!(read(json!({"access_token": ""})).is_none());
         assert!(read(json!({"access_token": 5})).is_none());
+    }
+
+    #[test]
+    fn law_13_a_sub_that_says_nothing_names_nobody() {
+        let sub = |claims: &str| {
+            use base64::Engine;
+            let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
+            read(json!({"access_token": "a", "id_token": format!("e30.{claims}.s")})).unwrap().principal()
+        };
+        assert_eq!(sub(r#"{"sub":" company "}"#), Some(Principal::new("company")));
+        for nobody in [r#"{"sub":""}"#, r#"{"sub":" "}"#, r#"{"sub":7}"#, "{}"] {
+            assert_eq!(sub(nobody), None, "{nobody}");
+        }
     }
 
     #[test]

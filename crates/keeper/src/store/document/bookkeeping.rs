@@ -1,7 +1,7 @@
 //! What stands under the key `perennial`, part by part: each is written by one function and read by the next. A part
 //! that cannot be read is left out, never guessed.
 
-use super::members::{Members, number, object, text, time};
+use super::members::{Members, count, list, number, object, text, time};
 use perennial_core::connection::{
     Aside, Candidate, Condition, Connection, Fault, Intent, Previous, RequestTokenUse,
 };
@@ -14,7 +14,8 @@ use perennial_core::verdict::Verdict;
 use perennial_core::{Origin, UnixTime};
 use serde_json::{Value, json};
 
-pub(super) fn write(connection: &Connection, version: i64, kernel: &str) -> Members {
+/// `was` is what stands there now: of its lists, entries that cannot be read stay.
+pub(super) fn write(connection: &Connection, was: &Members, version: i64, kernel: &str) -> Members {
     let mut own = Members::new();
     let mut put = |name: &str, value: Value| {
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -39,8 +40,10 @@ pub(super) fn write(connection: &Connection, version: i64, kernel: &str) -> Memb
     put("permitted_origins", json!(connection.permitted.iter().map(Origin::to_string).collect::<Vec<_>>()));
     put("condition", condition_to(connection.condition));
     put("intent", connection.intent.as_ref().map_or(Value::Null, intent_to));
-    put("previous", connection.previous.iter().map(previous_to).collect());
-    put("candidates", connection.candidates.iter().map(candidate_to).collect());
+    let previous = connection.previous.iter().map(previous_to);
+    put("previous", previous.chain(unread(was, "previous", previous_from)).collect());
+    let candidates = connection.candidates.iter().map(candidate_to);
+    put("candidates", candidates.chain(unread(was, "candidates", candidate_from)).collect());
     put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
     put("forced_at", json!(connection.forced_at.map(|at| at.0)));
     put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
@@ -49,6 +52,11 @@ pub(super) fn write(connection: &Connection, version: i64, kernel: &str) -> Memb
         put("clock", json!({"kernel": kernel, "skew": seconds, "suspected": suspected}));
     }
     own
+}
+
+/// Entries that nobody here can read: there may be a refresh token in one (law 5).
+fn unread<T>(was: &Members, name: &str, read: fn(&Value) -> Option<T>) -> impl Iterator<Item = Value> {
+    list(was, name).filter(move |entry| read(entry).is_none()).cloned()
 }
 
 fn condition_to(condition: Condition) -> Value {
@@ -98,7 +106,7 @@ pub(super) fn intent_from(value: &Members) -> Option<Intent> {
     Some(Intent {
         purpose: purpose(value)?,
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok())?,
+        generation: count(value, "generation")?,
         presented: Fingerprint::parse(text(value, "presented")?)?,
         base: Origin::parse(text(value, "base")?).ok()?,
         written_at: time(value, "written_at")?,
@@ -128,7 +136,7 @@ pub(super) fn previous_from(value: &Value) -> Option<Previous> {
     let value = value.as_object()?;
     Some(Previous {
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        generation: count(value, "generation").unwrap_or(0),
         refresh: RefreshToken::new(text(value, "refresh_token")?),
         base: Origin::parse(text(value, "base")?).ok()?,
         replaced_at: time(value, "replaced_at").unwrap_or(UnixTime(0)),
@@ -151,7 +159,7 @@ pub(super) fn candidate_from(value: &Value) -> Option<Candidate> {
     Some(Candidate {
         reason: if text(value, "reason") == Some("late") { Aside::Late } else { Aside::OtherPrincipal },
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
-        generation: number(value, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        generation: count(value, "generation").unwrap_or(0),
         base: Origin::parse(text(value, "base")?).ok()?,
         received_at: time(value, "received_at").unwrap_or(UnixTime(0)),
         response: TokenResponse::from_members(object(value, "answer")?)?,

@@ -11,7 +11,7 @@
 mod bookkeeping;
 mod members;
 
-use members::{Members, expiry, list, number, object, text, time};
+use members::{Members, count, expiry, list, number, object, principal, text, time};
 use perennial_core::Origin;
 use perennial_core::connection::{Access, Connection, Held};
 use perennial_core::grant::Principal;
@@ -37,6 +37,9 @@ pub fn is_newer(members: &Map<String, Value>) -> bool {
         .and_then(|own| number(own, "version"))
         .is_some_and(|version| version > VERSION)
 }
+
+/// Where a bookkeeping that is no object is kept.
+const DAMAGED: &str = "perennial.damaged";
 
 /// A connection that was read, and what was noticed about it.
 #[derive(Debug)]
@@ -74,13 +77,13 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
     connection.last_fault = object(own, "last_fault").and_then(bookkeeping::fault_from);
     connection.forced_at = time(own, "forced_at");
     connection.request_token = object(own, "request_token").and_then(bookkeeping::request_token_from);
-    connection.principal = text(own, "principal").or_else(|| text(members, COMPANY)).map(Principal::new);
+    connection.principal = principal(own, "principal").or_else(|| principal(members, COMPANY));
 
     let by_another = !written_by_us(members, own);
     connection.held = held_from(members, own, by_another);
     if by_another && connection.held.is_some() {
         // Whoever wrote these tokens has just been given them: what the bookkeeping says of others is past.
-        connection.principal = text(members, COMPANY).map(Principal::new).or_else(|| named_by(&connection));
+        connection.principal = principal(members, COMPANY).or_else(|| named_by(&connection));
     } else {
         connection.intent = object(own, "intent").and_then(bookkeeping::intent_from);
         connection.condition =
@@ -93,7 +96,7 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
 
 fn named_by(connection: &Connection) -> Option<Principal> {
     let claims = jwt::claims(connection.held.as_ref()?.id_token.as_ref()?.expose())?;
-    claims.get("sub").and_then(Value::as_str).map(Principal::new)
+    principal(&claims, "sub")
 }
 
 /// Both tokens are those that the bookkeeping was written for.
@@ -110,7 +113,7 @@ fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held>
     if refresh.is_none() && token.is_none() {
         return None;
     }
-    let counted = number(own, "generation").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let counted = count(own, "generation").unwrap_or(0);
     let same_grant = text(own, "refresh_fingerprint").and_then(Fingerprint::parse)
         == refresh.as_ref().map(RefreshToken::fingerprint);
     let grant_id = text(own, "grant_id").filter(|_| same_grant).map(str::to_owned);
@@ -124,7 +127,7 @@ fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held>
     Some(Held {
         // A grant that came from elsewhere is named after its refresh token: the same at every look.
         grant_id: grant_id.unwrap_or_else(|| foreign_grant_id(refresh.as_ref())),
-        generation: if by_another { counted + 1 } else { counted.max(1) },
+        generation: if by_another { counted.saturating_add(1) } else { counted.max(1) },
         access: token.zip(access_expiry).map(|(token, expiry)| Access {
             token,
             token_type: text(members, "token_type").map_or("Bearer", bearer).to_owned(),
@@ -157,28 +160,37 @@ fn expiry_claim(access_token: &str) -> Option<Expiry> {
 }
 
 fn others(members: &Members) -> Members {
-    let known = |name: &str| KNOWN_MEMBERS.contains(&name) || name == BOOKKEEPING || name == COMPANY;
     members
         .iter()
-        .filter(|(name, _)| !known(name))
+        .filter(|(name, _)| !KNOWN_MEMBERS.contains(&name.as_str()) && !is_ours(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// Names that the document has a use of its own for: what an answer says under one of them is not taken for ours.
+fn is_ours(name: &str) -> bool {
+    name == COMPANY || name.split('.').next() == Some(BOOKKEEPING)
 }
 
 /// Writes a connection into a document. `members` is what stands there now: keys that nobody here knows survive.
 #[must_use]
 pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Members {
     let mut next = members.clone();
-    if let Some(odd) = next.remove(BOOKKEEPING).filter(|own| !own.is_object()) {
-        next.insert("perennial.damaged".to_owned(), odd);
-    }
+    let was = match next.shift_remove(BOOKKEEPING) {
+        Some(Value::Object(own)) => own,
+        Some(odd) => {
+            next.insert(DAMAGED.to_owned(), odd);
+            Members::new()
+        }
+        None => Members::new(),
+    };
     if let Some(held) = &connection.held {
         write_held(held, &mut next);
         if let Some(principal) = &connection.principal {
             next.insert(COMPANY.to_owned(), json!(principal.as_str()));
         }
     }
-    let mut own = bookkeeping::write(connection, VERSION, kernel);
+    let mut own = bookkeeping::write(connection, &was, VERSION, kernel);
     // Of what stands in the document, whoever issued it: this is how a later look sees that somebody else wrote.
     for (token, print) in [("refresh_token", "refresh_fingerprint"), ("access_token", "access_fingerprint")] {
         if let Some(token) = text(&next, token) {
@@ -211,10 +223,11 @@ fn write_held(held: &Held, next: &mut Members) {
     put("refresh_expires_in", held.refresh_expiry.map(|expiry| json!(expiry.at().0)));
     put("geolocation", Some(json!(held.base.to_string())));
     put("id_token", held.id_token.as_ref().map(|token| json!(token.expose())));
-    for (name, value) in &held.others.0 {
+    for (name, value) in held.others.0.iter().filter(|(name, _)| !is_ours(name)) {
         next.insert(name.clone(), value.clone());
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +301,55 @@ mod tests {
         let members = write(&held(), odd.as_object().unwrap(), KERNEL);
         assert_eq!(members["mine"], 1);
         assert_eq!(members["perennial.damaged"], "scribble");
+    }
+
+    #[test]
+    fn an_unknown_number_survives_to_the_last_digit() {
+        let text = r#"{"refresh_token":"r","novelty":0.48183792520110524}"#;
+        let members: Members = serde_json::from_str(text).unwrap();
+        let written = Value::Object(write(&read(&members, fresh(), KERNEL).connection, &members, KERNEL));
+        assert!(written.to_string().contains("0.48183792520110524"), "{written}");
+    }
+
+    #[test]
+    fn law_5_what_may_hold_a_refresh_token_stays_though_nobody_can_read_it() {
+        let odd = json!({
+            "access_token": "access",
+            "perennial": {
+                "previous": [{"refresh_token": "without a base"}],
+                "candidates": {"answer": {"refresh_token": "not in a list"}},
+            },
+        });
+        let odd = odd.as_object().unwrap();
+        let once = write(&read(odd, fresh(), KERNEL).connection, odd, KERNEL);
+        let twice = write(&held(), &once, KERNEL);
+        assert_eq!(twice["perennial"]["previous"][0]["refresh_token"], "without a base");
+        assert_eq!(twice["perennial"]["candidates"][0]["answer"]["refresh_token"], "late");
+        assert_eq!(twice["perennial"]["candidates"][1]["answer"]["refresh_token"], "not in a list");
+    }
+
+    #[test]
+    fn law_13_a_text_that_says_nothing_and_an_answers_own_company_name_nobody() {
+        let blank = json!({"refresh_token": "r", "companyUUID": " ", "perennial": {"principal": " "}});
+        assert_eq!(read(blank.as_object().unwrap(), fresh(), KERNEL).connection.principal, None);
+        let mut connection = held();
+        let company =
+            [("companyUUID".to_owned(), json!("theirs")), ("perennial".to_owned(), json!("theirs"))];
+        connection.held.as_mut().unwrap().others.0.extend(company);
+        let written = write(&connection, &Members::new(), KERNEL);
+        assert_eq!(read(&written, fresh(), KERNEL).connection.principal, None);
+    }
+
+    #[test]
+    fn a_generation_beyond_counting_stays_what_it_is() {
+        for last in [i64::MAX.unsigned_abs(), u64::MAX] {
+            let file = json!({"refresh_token": "r", "perennial": {"generation": last}});
+            let file = file.as_object().unwrap();
+            let connection = read(file, fresh(), KERNEL).connection;
+            assert_eq!(connection.version().generation, last.saturating_add(1));
+            let written = write(&connection, file, KERNEL);
+            assert_eq!(read(&written, fresh(), KERNEL).connection, connection);
+        }
     }
 
     #[test]
