@@ -50,4 +50,4 @@ bench:
 #
 # Feed one parser random bytes for a while.
 fuzz target='token_response' seconds='60':
-    RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -max_total_time={{ seconds }}
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -dict=fuzz/wire.dict -max_total_time={{ seconds }}

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use token_file::{Locked, TokenFile};
 
 pub use credentials::{CREDENTIALS_FILE, Credentials};
+pub use token_file::parse as parse_token_file;
 
 /// The file that keeps the tokens, as SAP's sample names it.
 pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";

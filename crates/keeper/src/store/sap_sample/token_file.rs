@@ -80,8 +80,11 @@ impl TokenFile {
     }
 }
 
-/// Reads the text of a token file. The reason never carries a value from it.
-fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
+/// Reads the text of the token file; `None` is a file that is not there, and holds nothing.
+///
+/// # Errors
+/// Why it cannot be understood, with line and column where they are known; never a value from it.
+pub fn parse(bytes: Option<&[u8]>) -> Result<Map<String, Value>, String> {
     let Some(bytes) = bytes else { return Ok(Map::new()) };
     let members = object(bytes)?;
     let refresh_token = members.get("refresh_token").unwrap_or(&Value::Null);
