@@ -10,7 +10,6 @@ use perennial_sandbox::{Config, Expire, Rotate};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Ended, TOKEN_FILE, World, read_json, wait_until, write_json};
 
 /// Long enough to write a file meanwhile, however busy the machine is.
@@ -243,18 +242,17 @@ fn law_6_a_secret_that_is_wrong_again_is_not_tried_twice() {
 fn half_a_file_that_is_being_written_is_read_again() {
     let world = strict();
     let sample = world.by_the_sample();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                world.write_as_the_sample(&sample);
-            }
+    let whole = serde_json::to_vec(&sample).unwrap();
+    for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(world.token_file(), &whole[..cut]).unwrap();
+        let reader = world.spawn(&["whoami"]);
+        let stat = format!("/proc/{}/stat", reader.id());
+        wait_until("the reader has seen half a file and pauses", || {
+            fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().trim_start().starts_with('S')
         });
-        for _ in 0..30 {
-            let ended = world.run(&["whoami"]);
-            assert_eq!(ended.code, 0, "{ended:?}");
-        }
-        done.store(true, Ordering::Relaxed);
-    });
+        fs::write(world.token_file(), &whole).unwrap();
+        let ended = Ended::of(&reader.wait_with_output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
     assert_eq!(world.tokens(), sample);
 }
