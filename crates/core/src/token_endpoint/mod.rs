@@ -235,10 +235,21 @@ fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Dura
     })
 }
 
-/// A server's text, fit for one line on a terminal: no control characters, at most 300 characters.
+/// A server's text, fit for one line on a terminal: no control characters, none that turn the direction of writing, at
+/// most 300 characters.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(|c| if c.is_control() || turns_writing(c) { ' ' } else { c })
+        .take(300)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+/// Unicode's directional marks, embeddings and isolates: with them a line can read otherwise than it is.
+fn turns_writing(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

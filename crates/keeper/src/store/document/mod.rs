@@ -130,7 +130,10 @@ fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held>
         generation: if by_another { counted.saturating_add(1) } else { counted.max(1) },
         access: token.zip(access_expiry).map(|(token, expiry)| Access {
             token,
-            token_type: text(members, "token_type").map_or("Bearer", bearer).to_owned(),
+            token_type: text(members, "token_type")
+                .filter(|kind| is_sendable(kind))
+                .map_or("Bearer", bearer)
+                .to_owned(),
             expiry,
         }),
         refresh,
