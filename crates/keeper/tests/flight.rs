@@ -45,6 +45,8 @@ struct Script {
     dir: PathBuf,
     /// Each answer waits for a permit.
     gate: Arc<Semaphore>,
+    /// Where no connection comes about.
+    nobody_at: Arc<Mutex<Option<&'static str>>>,
 }
 
 struct ScriptedLine {
@@ -56,7 +58,10 @@ impl TokenEndpoint for Script {
     fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
         let line = ScriptedLine { script: self.clone(), base: base.to_string() };
         self.connected.lock().unwrap().push(line.base.clone());
-        Box::pin(async move { Ok(Box::new(line) as Box<dyn Line>) })
+        let nobody = *self.nobody_at.lock().unwrap() == Some(line.base.as_str());
+        Box::pin(async move {
+            if nobody { Err(Unreachable::TimedOut) } else { Ok(Box::new(line) as Box<dyn Line>) }
+        })
     }
 }
 
@@ -120,6 +125,7 @@ impl Stage {
             sent: Arc::default(),
             dir: dir.path().into(),
             gate: Arc::new(Semaphore::new(0)),
+            nobody_at: Arc::default(),
         };
         let keeper = keeper(dir.path(), &script);
         Self { keeper, script, dir }
@@ -230,6 +236,58 @@ async fn code_16_is_followed_once_and_not_for_ever() {
     let stage = Stage::open(vec![lives_at(EU2), lives_at(US2)]);
     assert!(matches!(stage.keeper.obtain(&nothing()).await, Err(Error::Failed { .. })));
     assert_eq!(stage.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn law_12_code_16_to_where_nobody_is_is_written_down_and_backed_off_from() {
+    let stage = Stage::open(vec![issued(1, EU2), lives_at(US2)]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    *stage.script.nobody_at.lock().unwrap() = Some(US2);
+    assert!(matches!(stage.keeper.refresh("default").await, Err(Error::Failed { .. })));
+    let own = stage.on_disk()["perennial"].clone();
+    assert_eq!(own["condition"]["state"], "backing_off", "{own}");
+    assert!(own["intent"].is_null(), "a refusal is an answer: {own}");
+    assert!(own["last_fault"]["message"].as_str().unwrap().contains("no connection"), "{own}");
+    assert_eq!(stage.on_disk()["refresh_token"], "refresh-1");
+}
+
+#[tokio::test]
+async fn an_order_for_another_cause_waits_for_the_flight_and_then_flies_itself() {
+    let stage = Stage::gated(vec![issued(1, EU2), issued(2, EU2), issued(3, EU2)]);
+    stage.script.gate.add_permits(1);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    let wanted = stage.keeper.token("default", Duration::from_secs(7200));
+    let asked = async {
+        while stage.sent().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let refresh = stage.keeper.refresh("default");
+        tokio::pin!(refresh);
+        let joined = tokio::time::timeout(Duration::ZERO, &mut refresh).await;
+        assert!(joined.is_err(), "the first flight is still in the air");
+        stage.script.gate.add_permits(2);
+        refresh.await
+    };
+    let (wanted, asked) = tokio::join!(wanted, asked);
+    assert_eq!(wanted.unwrap().access_token.expose(), "access-2");
+    assert_eq!(asked.unwrap().access_token.expose(), "access-3", "a person asked: it was sent for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn first_callers_on_many_threads_start_one_set_of_threads() {
+    for _ in 0..20 {
+        let stage = Stage::open(vec![issued(1, EU2)]);
+        let keeper = Arc::new(stage.keeper);
+        let ask = || {
+            let keeper = Arc::clone(&keeper);
+            tokio::spawn(async move { keeper.obtain(&nothing()).await })
+        };
+        let callers: Vec<_> = (0..8).map(|_| ask()).collect();
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+        assert_eq!(stage.script.sent.lock().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]
