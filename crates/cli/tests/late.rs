@@ -2,34 +2,15 @@
 //! in pieces, without our bookkeeping. A late answer never overwrites and is never dropped; a refusal is not believed
 //! before the file, the late answers and the credentials have been read again.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::{Config, Expire, Rotate};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Child;
-use support::{Ended, TOKEN_FILE, World, read_json, wait_until, write_json};
-
-/// Long enough to write a file meanwhile, however busy the machine is.
-const MEANWHILE: u64 = 2000;
+use support::{Ended, MEANWHILE, TOKEN_FILE, World, read_json, wait_until, write_json};
 
 fn strict() -> World {
     World::held_with(Config { tls: false, rotate: Rotate::Always, ..Config::default() })
-}
-
-/// Starts a command whose answer takes its time, and returns when its request is under way.
-fn under_way(world: &World, words: &[&str]) -> Child {
-    world.inject(json!([{"kind": "delay", "milliseconds": MEANWHILE}]));
-    let before = world.requests();
-    let child = world.spawn(words);
-    wait_until("the request is under way", || world.requests() > before);
-    child
-}
-
-fn landed(child: Child) -> Ended {
-    Ended::of(&child.wait_with_output().expect("it ends"))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -42,9 +23,9 @@ fn law_8_a_late_answer_is_kept_beside_what_the_sample_wrote() {
     let sample = world.by_the_sample();
     let ours = world.refresh_token();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.write_as_the_sample(&sample);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.stdout.trim_end(), text(&sample, "access_token"), "what stands there is handed out");
 
@@ -68,9 +49,9 @@ fn law_8_a_valid_token_is_handed_out_also_where_the_samples_does_not_tell_its_en
     let mut sample = world.by_the_sample();
     sample["access_token"] = "opaque".into();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.write_as_the_sample(&sample);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     let tokens = world.tokens();
     assert_eq!(tokens["refresh_token"], sample["refresh_token"]);
@@ -85,9 +66,9 @@ fn law_13_a_late_answer_is_not_handed_out_for_another_company() {
     sample["access_token"] = "opaque".into();
     sample["companyUUID"] = "00000000-0000-4000-8000-00000000ffff".into();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.write_as_the_sample(&sample);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
     assert_eq!(world.tokens()["perennial"]["candidates"][0]["reason"], "late");
 }
@@ -96,9 +77,9 @@ fn law_13_a_late_answer_is_not_handed_out_for_another_company() {
 fn law_5_a_file_that_was_broken_meanwhile_is_kept_and_makes_room() {
     let world = strict();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     fs::write(world.token_file(), "{\"access_token\": \"cut").expect("the file can be written");
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.stdout.trim_end(), text(&world.tokens(), "access_token"));
     let kept = world.dir().join(format!("{TOKEN_FILE}.unreadable-1"));
@@ -111,9 +92,9 @@ fn law_5_a_file_that_was_broken_meanwhile_is_kept_and_makes_room() {
 fn law_5_a_file_that_was_removed_meanwhile_is_written_anew() {
     let world = strict();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     fs::remove_file(world.token_file()).expect("it is there");
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     world.run_ok(&["refresh"]);
     assert_eq!(world.sandbox.stats().reuse_detected, 0);
@@ -125,9 +106,9 @@ fn law_6_on_invalid_grant_newer_tokens_in_the_file_are_adopted() {
     world.sandbox.expire(Expire::Refresh);
     let sample = world.by_the_sample();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.write_as_the_sample(&sample);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.stdout.trim_end(), text(&sample, "access_token"));
     assert_eq!(world.status()["state"], "held");
@@ -142,9 +123,9 @@ fn law_6_newer_tokens_whose_end_nobody_knows_are_renewed_at_once() {
     let mut sample = world.by_the_sample();
     sample["access_token"] = "opaque".into();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.write_as_the_sample(&sample);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!((ended.code, world.sandbox.stats().refreshes), (0, 1), "{ended:?}");
     assert_eq!(ended.stdout.trim_end(), text(&world.tokens(), "access_token"));
 }
@@ -155,9 +136,9 @@ fn law_6_on_invalid_grant_a_late_answer_is_adopted() {
         let world = strict();
         let sample = world.by_the_sample();
         world.let_access_token_end();
-        let child = under_way(&world, &["token"]);
+        let child = world.under_way(&["token"]);
         world.write_as_the_sample(&sample);
-        assert_eq!(landed(child).code, 0);
+        assert_eq!(Ended::landed(child).code, 0);
         let mut tokens = world.tokens();
         if !living {
             tokens["perennial"]["candidates"][0]["received_at"] = 1_000_000_000.into();
@@ -208,9 +189,9 @@ fn law_6_on_invalid_client_a_newer_secret_gets_one_more_try() {
     let right = world.sandbox.ready().client_secret.clone();
     set_secret(&world, "11111111-1111-4111-8111-111111111111");
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     set_secret(&world, &right);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!((world.sandbox.stats().refreshes, world.sandbox.stats().refused), (1, 1));
     assert_eq!(world.status()["state"], "held");
@@ -222,12 +203,12 @@ fn law_6_a_secret_that_is_wrong_again_is_not_tried_twice() {
     set_secret(&world, "11111111-1111-4111-8111-111111111111");
     world.let_access_token_end();
     let before = world.requests();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     world.inject(json!([{"kind": "delay", "milliseconds": MEANWHILE}]));
     set_secret(&world, "22222222-2222-4222-8222-222222222222");
     wait_until("it is tried once more", || world.requests() == before + 2);
     set_secret(&world, "33333333-3333-4333-8333-333333333333");
-    landed(child).is_trouble(&world, 3, "code 64", "clientSecret");
+    Ended::landed(child).is_trouble(&world, 3, "code 64", "clientSecret");
     assert_eq!(world.requests(), before + 2);
     assert_eq!(world.status()["state"], "suspended");
     // One that has not changed is not worth a second try at all.

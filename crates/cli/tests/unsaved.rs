@@ -12,10 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Child;
 use support::power::{Power, prepare};
-use support::{Ended, World, wait_until};
-
-/// Long enough to break a store meanwhile, however busy the machine is.
-const MEANWHILE: u64 = 1500;
+use support::{Ended, MEANWHILE, World, wait_until};
 
 fn strict() -> World {
     World::held_with(Config { tls: false, rotate: Rotate::Always, ..Config::default() })
@@ -35,24 +32,12 @@ fn mend_store(world: &World) {
     fs::remove_dir(room(world)).expect("it is there");
 }
 
-fn under_way(world: &World, words: &[&str]) -> Child {
-    world.inject(json!([{"kind": "delay", "milliseconds": MEANWHILE}]));
-    let before = world.requests();
-    let child = world.spawn(words);
-    wait_until("the request is under way", || world.requests() > before);
-    child
-}
-
-fn landed(child: Child) -> Ended {
-    Ended::of(&child.wait_with_output().expect("it ends"))
-}
-
 /// A refresh whose answer the store did not take.
 fn unsaved(world: &World) -> Ended {
     world.let_access_token_end();
-    let child = under_way(world, &["token"]);
+    let child = world.under_way(&["token"]);
     break_store(world);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("they are kept in") && ended.stderr.contains("rescue"), "{ended:?}");
     assert_eq!(world.rescue_files().len(), 1);
@@ -139,10 +124,10 @@ fn law_3_who_waited_for_the_claim_looks_into_the_rescue_file_too() {
     let first = first.spawn().expect("the binary starts");
     wait_until("the request is under way", || world.requests() > before.requests);
     let waiting: Vec<Child> = (0..10).map(|_| world.spawn(&["token"])).collect();
-    let first = landed(first);
+    let first = Ended::landed(first);
     assert!(first.stderr.contains("they are kept in"), "{first:?}");
     for child in waiting {
-        let ended = landed(child);
+        let ended = Ended::landed(child);
         assert_eq!((ended.code, &ended.stdout), (0, &first.stdout), "{ended:?}");
     }
     let stats = world.sandbox.stats();
@@ -155,7 +140,7 @@ fn where_no_rescue_file_can_be_written_either_the_token_waits_for_the_store() {
     let world = strict();
     world.let_access_token_end();
     let rescue = world.home().join(".local/state/perennial/rescue");
-    let mut child = under_way(&world, &["token"]);
+    let mut child = world.under_way(&["token"]);
     break_store(&world);
     fs::remove_dir_all(&rescue).expect("it was made before anything was sent");
     fs::write(&rescue, "in the way").expect("a file");
@@ -165,10 +150,10 @@ fn where_no_rescue_file_can_be_written_either_the_token_waits_for_the_store() {
     assert!(child.try_wait().expect("it is ours").is_none(), "nothing is handed out before it is durable");
     let waiting = world.spawn(&["token"]);
     mend_store(&world);
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(world.tokens()["access_token"], ended.stdout.trim_end());
-    assert_eq!(landed(waiting).stdout, ended.stdout);
+    assert_eq!(Ended::landed(waiting).stdout, ended.stdout);
     world.run_ok(&["refresh"]);
     assert_eq!(world.sandbox.stats().reuse_detected, 0);
 }
@@ -177,10 +162,10 @@ fn where_no_rescue_file_can_be_written_either_the_token_waits_for_the_store() {
 fn a_directory_that_was_moved_away_meanwhile_costs_nothing() {
     let world = strict();
     world.let_access_token_end();
-    let child = under_way(&world, &["token"]);
+    let child = world.under_way(&["token"]);
     let away = world.home().join("away");
     fs::rename(world.dir(), &away).expect("it is ours");
-    let ended = landed(child);
+    let ended = Ended::landed(child);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(world.rescue_files().len(), 1);
     fs::rename(&away, world.dir()).expect("it is ours");

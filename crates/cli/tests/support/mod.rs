@@ -11,7 +11,7 @@
 pub mod power;
 
 use perennial_sandbox::{Config, Sandbox};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -23,6 +23,9 @@ use tempfile::TempDir;
 pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";
 pub const CREDENTIALS: &str = "credentials.json";
 pub const USERS: &str = "/profile/identity/v4/Users";
+
+/// How long an answer takes while something else happens, in milliseconds: long enough for a busy machine.
+pub const MEANWHILE: u64 = 2000;
 
 /// A sandbox and a directory of its own, with a home beside it that no other test shares.
 pub struct World {
@@ -119,6 +122,15 @@ impl World {
 
     pub fn spawn(&self, words: &[&str]) -> Child {
         self.command(words).spawn().expect("the binary starts")
+    }
+
+    /// Starts a command whose answer takes its time, and returns when its request is under way.
+    pub fn under_way(&self, words: &[&str]) -> Child {
+        self.inject(json!([{"kind": "delay", "milliseconds": MEANWHILE}]));
+        let before = self.requests();
+        let child = self.spawn(words);
+        wait_until("the request is under way", || self.requests() > before);
+        child
     }
 
     pub fn inject(&self, faults: Value) {
@@ -254,6 +266,11 @@ impl Ended {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Waits for a command that was started.
+    pub fn landed(child: Child) -> Self {
+        Self::of(&child.wait_with_output().expect("it ends"))
     }
 
     /// The error has this exit code, says this, hints at that, and shows no secret (law 10).
