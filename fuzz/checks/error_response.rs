@@ -10,7 +10,7 @@ use perennial::core::profile::{Purpose, concur::CONCUR};
 use perennial::core::schedule::Jitter;
 use perennial::core::token_endpoint::{self, Failure, Reply};
 use perennial::core::verdict::{Judgement, judge};
-use perennial::core::{Spent, State, Verdict};
+use perennial::core::{Policy, Spent, State, Verdict};
 use serde_json::{Map, Value, json};
 
 /// Checks one answer; a status that is no error becomes one.
@@ -29,7 +29,7 @@ pub fn check(bytes: &[u8]) {
         other => other,
     };
     for purpose in [Purpose::Obtain, Purpose::Refresh] {
-        let judgement = judge(&failure, purpose, &CONCUR);
+        let judgement = judge(&failure, purpose, &CONCUR, &Policy::of(&CONCUR));
         assert_judged_with_restraint(&judgement, &failure, reply.status);
         assert_the_grant_is_kept(&judgement, &failure, purpose);
     }

@@ -19,17 +19,17 @@ pub(super) fn fresh() -> Connection {
 
 /// Reads members as the store does.
 pub(super) fn recall(members: &Map<String, Value>) -> Connection {
-    document::read(members, fresh(), KERNEL).connection
+    document::read(members, fresh()).connection
 }
 
 /// Writes a connection over `members` and reads it again; returns what the file holds now.
 pub(super) fn assert_remembered(connection: &Connection, members: &Map<String, Value>) -> Map<String, Value> {
-    let text = Value::Object(document::write(connection, members, KERNEL)).to_string();
+    let text = Value::Object(document::write(connection, members)).to_string();
     let written = match parse_token_file(Some(text.as_bytes())) {
         Ok(written) => written,
         Err(reason) => panic!("what was written cannot be read: {reason}"),
     };
-    let read = document::read(&written, fresh(), KERNEL);
+    let read = document::read(&written, fresh());
     assert!(!read.by_another, "our own writing is taken for somebody else's");
     assert!(others(&read.connection).all(|(name, _)| !is_ours(name)), "our own is taken for the answer's");
     assert_others_are_kept(connection, members, &written);

@@ -4,6 +4,7 @@ use super::memory::KERNEL;
 use super::reply::NOW;
 use perennial::core::connection::{Answered, Plan};
 use perennial::core::profile::Purpose;
+use perennial::core::time::HostClock;
 use perennial::core::{Fingerprint, Origin, TokenResponse};
 use serde_json::json;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(super) fn plan(purpose: Purpose) -> Plan {
 }
 
 pub(super) fn answered() -> Answered {
-    Answered { base: base(), sent_at: NOW, received_at: NOW.plus(1), date: Some(NOW.plus(100)) }
+    Answered { base: base(), sent_at: NOW, received_at: NOW.plus(1), date: Some(NOW.plus(100)), host: host() }
 }
 
 /// It names a principal, so that it is a stranger's to a connection that has another (law 13).
@@ -36,6 +37,10 @@ pub(super) fn answer() -> TokenResponse {
     });
     let Some(response) = answer.as_object().and_then(TokenResponse::from_members) else { unreachable!() };
     response
+}
+
+fn host() -> HostClock {
+    HostClock { kernel: KERNEL.to_owned(), boot_epoch: NOW.0 }
 }
 
 fn base() -> Origin {

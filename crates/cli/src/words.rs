@@ -2,7 +2,8 @@
 
 use jiff::{SpanRound, Timestamp, Unit, ZonedDateTime, tz::TimeZone};
 use perennial::core::UnixTime;
-use std::time::Duration;
+
+pub(crate) use perennial::core::time::parse_duration;
 
 /// `2027-05-24T01:48:00Z` (RFC 3339).
 pub(crate) fn rfc3339(at: UnixTime) -> String {
@@ -55,33 +56,6 @@ fn timestamp(at: UnixTime) -> Timestamp {
     Timestamp::from_second(at.0).unwrap_or(Timestamp::MAX)
 }
 
-/// Reads `90s`, `5m`, `1h30m`, `7d`; a bare number counts seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 5m, 1h30m or 7d");
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let (mut total, mut digits) = (0_u64, String::new());
-    for letter in text.chars() {
-        if letter.is_ascii_digit() {
-            digits.push(letter);
-            continue;
-        }
-        let unit = match letter {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 24 * 3600,
-            _ => return Err(wrong()),
-        };
-        let count: u64 = digits.parse().map_err(|_| wrong())?;
-        total = count.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(wrong)?;
-        digits.clear();
-    }
-    if text.is_empty() || !digits.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,17 +78,5 @@ mod tests {
     fn moments_tell_the_date_and_the_distance() {
         assert_eq!(moment(NOW.plus(3600), NOW), "2026-11-24 03:00 UTC, in 1 hour");
         assert_eq!(rfc3339(NOW), "2026-11-24T02:00:00Z");
-    }
-
-    #[test]
-    fn durations_are_read() {
-        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
-        assert_eq!(seconds("90s"), Ok(90));
-        assert_eq!(seconds("1h30m"), Ok(5400));
-        assert_eq!(seconds("45"), Ok(45));
-        assert_eq!(seconds("7d"), Ok(604_800));
-        for odd in ["", "s", "5x", "1h30", "-5s", "99999999999999999999d"] {
-            assert!(seconds(odd).is_err(), "{odd}");
-        }
     }
 }

@@ -12,11 +12,17 @@
 //! | [`profile`] | what differs between authorization servers, as data | 7, 10 |
 //! | [`verdict`] | one function: any failure → one verdict | 5, 6, 7 |
 //! | [`connection`] | the life of one connection: what is kept, and what each event makes of it | 2, 5, 6, 8, 12, 13 |
+//! | [`policy`] | every number of the policy, by name | 12 |
 //! | [`schedule`] | when to renew, how long to back off | 12 |
+//! | [`breaker`] | a server that fails for all is asked by one probe at a time | 12 |
+//! | [`journal`] | what happened, as what differs between two writes | 10 |
 
+pub mod breaker;
 pub mod connection;
 pub mod grant;
+pub mod journal;
 pub mod origin;
+pub mod policy;
 pub mod profile;
 pub mod schedule;
 pub mod secret;
@@ -27,6 +33,7 @@ pub mod verdict;
 pub use connection::{Connection, State};
 pub use grant::Grant;
 pub use origin::Origin;
+pub use policy::Policy;
 pub use profile::Profile;
 pub use secret::{AccessToken, ClientSecret, Fingerprint, IdToken, RefreshToken, RequestToken};
 pub use time::{Expiry, UnixTime};

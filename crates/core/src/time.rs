@@ -35,6 +35,46 @@ impl UnixTime {
     }
 }
 
+/// Reads `90s`, `5m`, `1h30m`, `7d`; a bare number counts seconds.
+///
+/// # Errors
+/// In words for a person, when it is no duration.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 5m, 1h30m or 7d");
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut total, mut digits) = (0_u64, String::new());
+    for letter in text.chars() {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        let (_, unit) = UNITS.into_iter().find(|(name, _)| *name == letter).ok_or_else(wrong)?;
+        let count: u64 = digits.parse().map_err(|_| wrong())?;
+        total = count.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(wrong)?;
+        digits.clear();
+    }
+    if text.is_empty() || !digits.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+}
+
+/// Writes a duration as [`parse_duration`] reads it, in whole seconds.
+#[must_use]
+pub fn write_duration(duration: Duration) -> String {
+    let mut left = duration.as_secs();
+    let mut text = String::new();
+    for (name, unit) in UNITS {
+        if left >= unit {
+            text.push_str(&format!("{}{name}", left / unit));
+            left %= unit;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+const UNITS: [(char, u64); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
+
 /// When something ends, and how sure we are of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -61,6 +101,16 @@ impl Expiry {
             Self::Assumed(_) => "assumed",
         }
     }
+}
+
+/// A host's wall clock, tied to something that does not jump: the moment when its kernel booted. Whoever reads a skew
+/// that another process of the same kernel measured can tell by it whether the wall clock was set in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostClock {
+    /// Which running kernel.
+    pub kernel: String,
+    /// What the wall clock would have shown when it booted: what it shows now, less the time since boot.
+    pub boot_epoch: i64,
 }
 
 /// How far the server's clock is ahead of this host's, in seconds; negative when it is behind.
@@ -94,6 +144,23 @@ impl Skew {
         Self { seconds: self.seconds, suspected: Some(reading) }
     }
 
+    /// The same skew when the host's wall clock was set by `seconds`.
+    ///
+    /// A clock that was set back is corrected for, so that the server's time never runs backwards here. One that was
+    /// set forward is believed: a machine that was paused looks just like that, and a token that is taken for older
+    /// than it is costs one refresh, which measures anew.
+    #[must_use]
+    pub fn after_wall_clock_was_set(self, seconds: i64) -> Self {
+        if seconds > -Self::STEADY {
+            return self;
+        }
+        let moved = |reading: i64| reading.saturating_sub(seconds);
+        Self { seconds: moved(self.seconds), suspected: self.suspected.map(moved) }
+    }
+
+    /// Below this a wall clock was not set: it is the rounding of whole seconds, or NTP at its daily work.
+    pub const STEADY: i64 = 5;
+
     /// This host's time as the server would tell it.
     #[must_use]
     pub fn server_time(self, here: UnixTime) -> UnixTime {
@@ -112,6 +179,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn durations_are_read_and_written() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        assert_eq!(seconds("45"), Ok(45));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for odd in ["", "s", "5x", "1h30", "-5s", "99999999999999999999d"] {
+            assert!(seconds(odd).is_err(), "{odd}");
+        }
+        for text in ["0s", "45s", "1h30m", "7d", "1d1s"] {
+            assert_eq!(write_duration(parse_duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
     fn http_dates_are_read() {
         assert_eq!(UnixTime::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(UnixTime(784_111_777)));
         assert_eq!(UnixTime::from_http_date("yesterday"), None);
@@ -125,6 +207,17 @@ mod tests {
         assert_eq!(skew.seconds, 200);
         assert_eq!(skew.server_time(UnixTime(5_000)), UnixTime(5_200));
         assert_eq!(skew.host_time(UnixTime(5_200)), UnixTime(5_000));
+    }
+
+    #[test]
+    fn law_11_a_clock_that_was_set_back_does_not_turn_the_servers_time_back() {
+        let skew = Skew { seconds: 10, suspected: Some(900) };
+        let back = skew.after_wall_clock_was_set(-3600);
+        assert_eq!(back.server_time(UnixTime(5_000 - 3600)), skew.server_time(UnixTime(5_000)));
+        assert_eq!(back.suspected, Some(900 + 3600));
+        for believed in [-4, 0, 3600] {
+            assert_eq!(skew.after_wall_clock_was_set(believed), skew);
+        }
     }
 
     #[test]

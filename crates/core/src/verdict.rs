@@ -4,6 +4,7 @@
 //! alone cannot tell final from passing); then RFC 6749's error; then the HTTP status.
 
 use crate::origin::Origin;
+use crate::policy::Policy;
 use crate::profile::{Profile, Purpose};
 use crate::token_endpoint::{Failure, Refusal};
 use std::time::Duration;
@@ -78,19 +79,19 @@ pub struct Judgement {
     pub base: Option<Origin>,
 }
 
-/// Judges any failure of a token request.
+/// Judges any failure of a token request. The table is the profile's, and the pause the policy's.
 #[must_use]
-pub fn judge(failure: &Failure, purpose: Purpose, profile: &Profile) -> Judgement {
+pub fn judge(failure: &Failure, purpose: Purpose, profile: &Profile, policy: &Policy) -> Judgement {
     let (verdict, spent) = match failure {
         Failure::Unreachable(_) => (Verdict::Retry { after: None }, Spent::No),
-        Failure::NoAnswer(_) => (Verdict::Retry { after: Some(profile.pause) }, Spent::Maybe),
-        Failure::Foreign(foreign) => by_status(foreign.status, foreign.retry_after, profile),
-        Failure::Refused(refusal) => return judge_refusal(refusal, purpose, profile),
+        Failure::NoAnswer(_) => (Verdict::Retry { after: Some(policy.pause) }, Spent::Maybe),
+        Failure::Foreign(foreign) => by_status(foreign.status, foreign.retry_after, policy),
+        Failure::Refused(refusal) => return judge_refusal(refusal, purpose, profile, policy),
     };
     Judgement { verdict, spent, base: None }
 }
 
-fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile) -> Judgement {
+fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy: &Policy) -> Judgement {
     let verdict = match refusal.code.and_then(profile.lookup) {
         Some(known) => match purpose {
             Purpose::Obtain => known.obtaining,
@@ -100,14 +101,16 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile) -> Judg
         None => match by_error(refusal.error.as_deref()) {
             Some(verdict) => verdict,
             None => {
-                let (verdict, spent) = by_status(refusal.status, refusal.retry_after, profile);
+                let (verdict, spent) = by_status(refusal.status, refusal.retry_after, policy);
                 return Judgement { verdict, spent, base: None };
             }
         },
     };
     let verdict = match verdict {
         // A server that names its own pause is believed before its documentation.
-        Verdict::Retry { after } => Verdict::Retry { after: refusal.retry_after.or(after) },
+        Verdict::Retry { after } => {
+            Verdict::Retry { after: refusal.retry_after.or(after.map(|_| policy.pause)) }
+        }
         Verdict::Relocate if refusal.geolocation.is_none() => Verdict::Unknown,
         other => other,
     };
@@ -131,10 +134,10 @@ fn by_error(error: Option<&str>) -> Option<Verdict> {
     })
 }
 
-fn by_status(status: u16, retry_after: Option<Duration>, profile: &Profile) -> (Verdict, Spent) {
+fn by_status(status: u16, retry_after: Option<Duration>, policy: &Policy) -> (Verdict, Spent) {
     match status {
         429 => (Verdict::Retry { after: retry_after }, Spent::No),
-        500..=599 => (Verdict::Retry { after: retry_after.or(Some(profile.pause)) }, Spent::Maybe),
+        500..=599 => (Verdict::Retry { after: retry_after.or(Some(policy.pause)) }, Spent::Maybe),
         // A 200 that is no token response: the tokens may have been in it.
         200..=299 => (Verdict::Unknown, Spent::Maybe),
         // A redirect is not followed with secrets, and a 4xx from a proxy says nothing about the grant.
@@ -148,6 +151,10 @@ mod tests {
     use crate::profile::concur::CONCUR;
     use crate::token_endpoint::{Foreign, NoAnswer, Oddity};
 
+    fn judged(failure: &Failure, purpose: Purpose) -> Judgement {
+        judge(failure, purpose, &CONCUR, &Policy::of(&CONCUR))
+    }
+
     fn refused(code: u32, error: &str) -> Failure {
         Failure::Refused(Refusal {
             status: 400,
@@ -159,48 +166,45 @@ mod tests {
 
     #[test]
     fn law_5_an_unknown_code_is_never_the_end_of_a_grant() {
-        let judgement = judge(&refused(9_999, "invalid_grant"), Purpose::Refresh, &CONCUR);
+        let judgement = judged(&refused(9_999, "invalid_grant"), Purpose::Refresh);
         assert_eq!((judgement.verdict, judgement.spent), (Verdict::Unknown, Spent::No));
     }
 
     #[test]
     fn the_code_decides_before_the_error_string() {
-        let maintenance = judge(&refused(134, "invalid_request"), Purpose::Refresh, &CONCUR);
+        let maintenance = judged(&refused(134, "invalid_request"), Purpose::Refresh);
         assert_eq!(maintenance.verdict, Verdict::Retry { after: Some(Duration::from_secs(300)) });
-        let gone = judge(&refused(108, "invalid_grant"), Purpose::Refresh, &CONCUR);
+        let gone = judged(&refused(108, "invalid_grant"), Purpose::Refresh);
         assert_eq!(gone.verdict, Verdict::GrantGone);
     }
 
     #[test]
     fn code_5_blames_the_client_on_a_refresh_and_the_request_token_otherwise() {
-        assert_eq!(
-            judge(&refused(5, "invalid_grant"), Purpose::Refresh, &CONCUR).verdict,
-            Verdict::FixClient
-        );
-        assert_eq!(judge(&refused(5, "invalid_grant"), Purpose::Obtain, &CONCUR).verdict, Verdict::GrantGone);
+        assert_eq!(judged(&refused(5, "invalid_grant"), Purpose::Refresh).verdict, Verdict::FixClient);
+        assert_eq!(judged(&refused(5, "invalid_grant"), Purpose::Obtain).verdict, Verdict::GrantGone);
     }
 
     #[test]
     fn code_16_relocates_only_where_the_server_says_where() {
         let refusal = Refusal { status: 400, code: Some(16), ..Refusal::default() };
-        let lost = judge(&Failure::Refused(refusal.clone()), Purpose::Obtain, &CONCUR);
+        let lost = judged(&Failure::Refused(refusal.clone()), Purpose::Obtain);
         assert_eq!((lost.verdict, lost.base), (Verdict::Unknown, None));
         let base = Origin::parse("https://eu2.api.concursolutions.com/oauth2").unwrap();
         let found = Refusal { geolocation: Some(base.clone()), ..refusal };
-        let judgement = judge(&Failure::Refused(found), Purpose::Obtain, &CONCUR);
+        let judgement = judged(&Failure::Refused(found), Purpose::Obtain);
         assert_eq!((judgement.verdict, judgement.base), (Verdict::Relocate, Some(base)));
     }
 
     #[test]
     fn law_7_what_came_after_sending_may_have_spent_the_token() {
-        let unanswered = judge(&Failure::NoAnswer(NoAnswer::TimedOut), Purpose::Refresh, &CONCUR);
+        let unanswered = judged(&Failure::NoAnswer(NoAnswer::TimedOut), Purpose::Refresh);
         assert_eq!(unanswered.spent, Spent::Maybe);
         for (status, spent) in
             [(500, Spent::Maybe), (503, Spent::Maybe), (200, Spent::Maybe), (429, Spent::No)]
         {
             let foreign =
                 Foreign { status, oddity: Oddity::NotJson, retry_after: None, correlation_id: None };
-            assert_eq!(judge(&Failure::Foreign(foreign), Purpose::Refresh, &CONCUR).spent, spent, "{status}");
+            assert_eq!(judged(&Failure::Foreign(foreign), Purpose::Refresh).spent, spent, "{status}");
         }
     }
 
@@ -212,7 +216,7 @@ mod tests {
             retry_after: Some(Duration::from_secs(7)),
             correlation_id: None,
         };
-        let judgement = judge(&Failure::Foreign(foreign), Purpose::Refresh, &CONCUR);
+        let judgement = judged(&Failure::Foreign(foreign), Purpose::Refresh);
         assert_eq!(judgement.verdict, Verdict::Retry { after: Some(Duration::from_secs(7)) });
     }
 

@@ -6,9 +6,10 @@ use perennial_core::connection::{Answered, Aside, Blocked, Cause, Condition, Dec
 use perennial_core::grant::Principal;
 use perennial_core::profile::{Purpose, concur::CONCUR};
 use perennial_core::schedule::{DEFAULT_MIN_TTL, Jitter};
+use perennial_core::time::HostClock;
 use perennial_core::token_endpoint::{Failure, NoAnswer, Refusal, Unreachable};
 use perennial_core::verdict::judge;
-use perennial_core::{Connection, Expiry, Fingerprint, Origin, State, TokenResponse, UnixTime};
+use perennial_core::{Connection, Expiry, Fingerprint, Origin, Policy, State, TokenResponse, UnixTime};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,7 +37,11 @@ fn plan(purpose: Purpose, now: UnixTime) -> Plan {
 }
 
 fn answered(now: UnixTime) -> Answered {
-    Answered { base: base(), sent_at: now, received_at: now.plus(1), date: None }
+    Answered { base: base(), sent_at: now, received_at: now.plus(1), date: None, host: host() }
+}
+
+fn host() -> HostClock {
+    HostClock { kernel: "kernel".into(), boot_epoch: NOW.0 - 1_000 }
 }
 
 fn answer(members: &Value) -> TokenResponse {
@@ -61,7 +66,7 @@ fn refreshed(connection: &Connection, response: &TokenResponse, now: UnixTime) -
 }
 
 fn failed(connection: &Connection, purpose: Purpose, failure: &Failure, now: UnixTime) -> Connection {
-    let judgement = judge(failure, purpose, &CONCUR);
+    let judgement = judge(failure, purpose, &CONCUR, &Policy::of(&CONCUR));
     connection.intend(plan(purpose, now)).fail(failure, &judgement, now, Jitter::LEAST)
 }
 

@@ -2,6 +2,8 @@
 
 use crate::unix;
 use perennial_core::UnixTime;
+use perennial_core::time::{HostClock, Skew};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where the time comes from.
@@ -10,6 +12,10 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> UnixTime;
     /// Time since boot: never jumps, and goes on while the machine sleeps.
     fn since_boot(&self) -> Duration;
+    /// Names the running kernel whose boot that was.
+    fn kernel(&self) -> String {
+        unix::kernel_id()
+    }
 }
 
 /// The clocks of this machine.
@@ -24,5 +30,83 @@ impl Clock for SystemClock {
 
     fn since_boot(&self) -> Duration {
         unix::since_boot()
+    }
+}
+
+/// The wall clock as a keeper reads it: carried by the time since boot, it does not go back when somebody sets it back,
+/// and what has been measured against it stays measured (law 11). Set forward it is believed at once: a token that is
+/// taken for older than it is costs one refresh.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(Mutex<Reading>);
+
+#[derive(Debug, Default)]
+struct Reading {
+    boot_epoch: Option<i64>,
+    /// The jump that was told last, so that it is told once.
+    told: i64,
+}
+
+impl Watch {
+    pub(crate) fn now(&self, clock: &dyn Clock) -> UnixTime {
+        let since_boot = seconds(clock.since_boot());
+        UnixTime(self.boot_epoch(clock.now().0.saturating_sub(since_boot)).saturating_add(since_boot))
+    }
+
+    pub(crate) fn host(&self, clock: &dyn Clock) -> HostClock {
+        let reading = clock.now().0.saturating_sub(seconds(clock.since_boot()));
+        HostClock { kernel: clock.kernel(), boot_epoch: self.boot_epoch(reading) }
+    }
+
+    fn boot_epoch(&self, reading: i64) -> i64 {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *kept.boot_epoch.get_or_insert(reading);
+        let jump = reading.saturating_sub(before);
+        if jump.abs() >= Skew::STEADY && jump.abs_diff(kept.told) >= Skew::STEADY.unsigned_abs() {
+            tracing::warn!(seconds = jump, "the clock of this machine was set, or the machine was paused");
+            kept.told = if jump > 0 { 0 } else { jump };
+        }
+        let epoch = before.max(reading);
+        kept.boot_epoch = Some(epoch);
+        epoch
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    #[derive(Default)]
+    struct Hands {
+        wall: AtomicI64,
+        boot: AtomicI64,
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> UnixTime {
+            UnixTime(self.wall.load(Ordering::SeqCst))
+        }
+
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(self.boot.load(Ordering::SeqCst).unsigned_abs())
+        }
+    }
+
+    #[test]
+    fn law_11_a_clock_that_is_set_back_does_not_make_tokens_younger() {
+        let (hands, watch) = (Hands::default(), Watch::default());
+        let set = |wall, boot| {
+            hands.wall.store(wall, Ordering::SeqCst);
+            hands.boot.store(boot, Ordering::SeqCst);
+            watch.now(&hands)
+        };
+        assert_eq!(set(1_000_000, 100), UnixTime(1_000_000));
+        assert_eq!(set(996_500, 200), UnixTime(1_000_100), "set back by an hour");
+        assert_eq!(watch.host(&hands).boot_epoch, 999_900);
+        assert_eq!(set(1_007_400, 300), UnixTime(1_007_400), "set forward, or paused");
     }
 }

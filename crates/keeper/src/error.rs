@@ -30,6 +30,15 @@ pub enum Error {
         /// At which step it failed.
         why: Unreachable,
     },
+    /// The authorization server has failed for others just now: it is asked by one probe at a time (law 12). Nothing was
+    /// sent.
+    #[error("{base} has failed several times in a row, and is asked again by one request at a time")]
+    ServerFails {
+        /// Who.
+        base: Origin,
+        /// When it may be asked again, by this host's clock.
+        until: UnixTime,
+    },
     /// The authorization server refused, or its answer is missing or useless.
     #[error("{base}: {}", fault.message)]
     Failed {

@@ -6,7 +6,7 @@ use crate::hand_out::HandOut;
 use crate::kit::{Kit, Order};
 use crate::refresh;
 use perennial_core::connection::Cause;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ pub(crate) enum Joined {
 /// The flights that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<String, (Cause, Landing)>>,
+    under_way: Mutex<BTreeMap<String, (Cause, Landing)>>,
 }
 
 impl Flights {
@@ -67,7 +67,7 @@ impl Flights {
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, (Cause, Landing)>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, (Cause, Landing)>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,23 +1,23 @@
 //! The one door: ask for a token, say that one was rejected, have a grant renewed or obtained.
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Watch};
 use crate::error::Error;
 use crate::flight::{Flights, Joined};
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{self, Http, TokenEndpoint};
 use crate::kit::{Kit, Order};
+use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::{Places, Rescue};
 use crate::store::Store;
-use crate::unix;
 use perennial_core::connection::{Cause, Decision};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long one token request may take before its outcome counts as unknown: SAP's answers come within 60 s
 /// [http-status-codes].
@@ -42,6 +42,21 @@ impl Default for Options {
     }
 }
 
+/// What a keeper is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where connections are kept.
+    pub store: Arc<dyn Store>,
+    /// Where tokens come from.
+    pub endpoint: Arc<dyn TokenEndpoint>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids and jitter the same in every run: for simulations. Keys are never made from it.
+    pub seed: Option<u64>,
+    /// Where flights run; on threads of the keeper's own where none is given.
+    pub threads: Option<Handle>,
+}
+
 /// Keeps the grants of one store.
 ///
 /// Flights (obtaining, refreshing) run on threads of the keeper's own: a caller may come from any runtime, or none,
@@ -51,6 +66,7 @@ impl Default for Options {
 pub struct Keeper {
     kit: Arc<Kit>,
     flights: Arc<Flights>,
+    threads: Option<Handle>,
     runtime: OnceLock<Result<Runtime, String>>,
 }
 
@@ -58,23 +74,36 @@ impl Keeper {
     /// Opens a store, with the real network and the clocks of this machine. Nothing is started yet.
     #[must_use]
     pub fn open(store: impl Store, options: Options) -> Self {
-        let endpoint = Http::new(options.http.clone());
-        Self::with_parts(Arc::new(store), Arc::new(endpoint), Arc::new(SystemClock), options)
+        Self::open_shared(Arc::new(store), options)
+    }
+
+    /// The same for a store that the caller goes on using.
+    #[must_use]
+    pub fn open_shared(store: Arc<dyn Store>, options: Options) -> Self {
+        let endpoint = Arc::new(Http::new(options.http.clone()));
+        Self::with_parts(
+            Parts { store, endpoint, clock: Arc::new(SystemClock), seed: None, threads: None },
+            options,
+        )
     }
 
     /// Opens a store with parts of the caller's choice.
     #[must_use]
-    pub fn with_parts(
-        store: Arc<dyn Store>,
-        endpoint: Arc<dyn TokenEndpoint>,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Self {
-        let rescue = Rescue::new(options.places, store.address());
-        let (base, answer_within) = (options.base, options.answer_within);
-        let (kernel, in_the_air) = (unix::kernel_id(), AtomicUsize::new(0));
-        let kit = Kit { store, endpoint, clock, rescue, base, answer_within, kernel, in_the_air };
-        Self { kit: Arc::new(kit), flights: Arc::default(), runtime: OnceLock::new() }
+    pub fn with_parts(parts: Parts, options: Options) -> Self {
+        let Parts { store, endpoint, clock, seed, threads } = parts;
+        let kit = Kit {
+            rescue: Rescue::new(options.places, store.address()),
+            store,
+            endpoint,
+            clock,
+            base: options.base,
+            answer_within: options.answer_within,
+            random: seed.map_or_else(Random::default, Random::seeded),
+            watch: Watch::default(),
+            breakers: Mutex::default(),
+            in_the_air: AtomicUsize::new(0),
+        };
+        Self { kit: Arc::new(kit), flights: Arc::default(), threads, runtime: OnceLock::new() }
     }
 
     /// The access token in the store if it lives at least `min_ttl` yet; one synchronous read, no lock, no thread, no
@@ -86,7 +115,7 @@ impl Keeper {
         if self.kit.rescue.is_needed() {
             return Ok(None);
         }
-        let (kept, now) = (self.kit.store.read(connection)?, self.kit.clock.now());
+        let (kept, now) = (self.kit.read(connection)?, self.kit.now());
         let decision = kept.decide(&Cause::Wanted { min_ttl }, now);
         Ok(match decision {
             Decision::HandOut => HandOut::of(&kept, now),
@@ -131,7 +160,7 @@ impl Keeper {
             Error::NotPermitted { .. } => None,
             _ => self.connection(connection).ok(),
         };
-        let hand_out = kept.and_then(|kept| HandOut::of(&kept, self.kit.clock.now()));
+        let hand_out = kept.and_then(|kept| HandOut::of(&kept, self.kit.now()));
         let warning = Warning::ShortLived(failed.to_string());
         hand_out.map(|hand_out| hand_out.with(warning)).ok_or(failed)
     }
@@ -159,7 +188,7 @@ impl Keeper {
     /// When it was due and did not work; nothing is lost by that.
     pub async fn refresh_if_due(&self, connection: &str) -> Result<Option<HandOut>, Error> {
         self.drain();
-        match self.connection(connection)?.decide(&Cause::Due, self.kit.clock.now()) {
+        match self.connection(connection)?.decide(&Cause::Due, self.kit.now()) {
             Decision::NotDue => Ok(None),
             _ => self.join(connection, Cause::Due).await.map(Some),
         }
@@ -179,7 +208,21 @@ impl Keeper {
     /// # Errors
     /// When the store cannot be read.
     pub fn connection(&self, name: &str) -> Result<Connection, Error> {
-        Ok(self.kit.store.read(name)?)
+        self.kit.read(name)
+    }
+
+    /// The store, for what goes past the keeping of tokens: adding, renaming, the journal.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.kit.store
+    }
+
+    /// The names of the connections whose renewal is due.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn due(&self) -> Result<Vec<String>, Error> {
+        Ok(self.kit.store.due(self.kit.now())?)
     }
 
     /// The names of all connections.
@@ -193,13 +236,13 @@ impl Keeper {
     /// A connection's state, with what only the keeper knows: tokens that wait in a rescue file.
     #[must_use]
     pub fn state(&self, connection: &Connection) -> State {
-        if self.kit.rescue.is_needed() { State::Unsaved } else { connection.state(self.kit.clock.now()) }
+        if self.kit.rescue.is_needed() { State::Unsaved } else { connection.state(self.kit.now()) }
     }
 
     /// This host's time.
     #[must_use]
     pub fn now(&self) -> UnixTime {
-        self.kit.clock.now()
+        self.kit.now()
     }
 
     /// Where a grant in place of what `seen` holds would be obtained.
@@ -255,7 +298,11 @@ impl Keeper {
 
     fn start(&self, connection: &str, cause: Cause) -> Result<Joined, Error> {
         let order = Order { name: connection.to_owned(), cause };
-        Ok(self.flights.join(&self.kit, self.runtime()?.handle(), order))
+        let threads = match &self.threads {
+            Some(threads) => threads,
+            None => self.runtime()?.handle(),
+        };
+        Ok(self.flights.join(&self.kit, threads, order))
     }
 
     /// Started with the first flight: who only peeks pays for no thread. Made once, also when two ask at once: a second

@@ -1,26 +1,34 @@
 //! What every flight needs, and the steps that lead up to a presentation.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Watch};
 use crate::error::Error;
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{Line, TokenEndpoint};
+use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store};
+use perennial_core::breaker::{Breaker, Passage};
 use perennial_core::connection::{Cause, Decision};
+use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, concur};
-use perennial_core::{Connection, Grant, Origin};
+use perennial_core::time::HostClock;
+use perennial_core::{Connection, Grant, Origin, UnixTime};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::block_in_place;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How often a claim that somebody else holds is tried again. A kernel lock tells nobody that it is free.
 const CLAIM_PAUSE: Duration = Duration::from_millis(15);
 
 /// A suspended machine and a jump of the clock are noticed within this time (law 11).
 const NOTICED_WITHIN: Duration = Duration::from_secs(37);
+
+/// How often a sender elsewhere is looked after while its deadline is waited out.
+const SIBLING_PAUSE: Duration = Duration::from_millis(500);
 
 /// A line that has waited longer than this for its claim is connected anew: servers close idle ones, and a request on a
 /// closed line has an unknown outcome.
@@ -34,9 +42,21 @@ pub(crate) struct Kit {
     pub(crate) rescue: Rescue,
     pub(crate) base: Option<Origin>,
     pub(crate) answer_within: Duration,
-    pub(crate) kernel: String,
+    pub(crate) random: Random,
+    pub(crate) watch: Watch,
+    /// How the authorization servers are doing, as far as this keeper has seen (law 12).
+    pub(crate) breakers: Mutex<BTreeMap<String, Breaker>>,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
+}
+
+/// What waits for a disk must not hold up a runtime's other tasks; on a runtime of one thread nobody else could go on
+/// anyway.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// The process is about to end: what was presented now would be lost with it.
@@ -65,6 +85,39 @@ impl fmt::Debug for Kit {
 }
 
 impl Kit {
+    /// This host's time: steady, see [`Watch`].
+    pub(crate) fn now(&self) -> UnixTime {
+        self.watch.now(self.clock.as_ref())
+    }
+
+    /// The clock that [`Self::now`] reads.
+    pub(crate) fn host(&self) -> HostClock {
+        self.watch.host(self.clock.as_ref())
+    }
+
+    /// A connection that was read, as this host sees it.
+    pub(crate) fn seen(&self, connection: Connection) -> Connection {
+        connection.seen_on(&self.host())
+    }
+
+    /// Reads a connection without a claim.
+    pub(crate) fn read(&self, name: &str) -> Result<Connection, Error> {
+        Ok(self.seen(self.store.read(name)?))
+    }
+
+    /// Reads it under its claim.
+    pub(crate) fn look(&self, claim: &dyn Claim) -> Result<Connection, Error> {
+        Ok(self.seen(blocking(|| claim.read())?))
+    }
+
+    /// Puts an entry down that belongs to no write; nobody fails for that.
+    pub(crate) fn note(&self, seen: &Connection, event: Event) {
+        let entry = Entry { at: seen.skew.server_time(self.now()), event, correlation_id: None };
+        if let Err(error) = blocking(|| self.store.note(&seen.name, &entry)) {
+            tracing::warn!(%error, "the journal could not be written");
+        }
+    }
+
     /// From here on, whoever ends the process leaves an open intent behind.
     pub(crate) fn take_off(&self) -> Result<InTheAir<'_>, Error> {
         let one_more = |count: usize| (count != GROUNDED).then_some(count + 1);
@@ -86,9 +139,9 @@ impl Kit {
             Decision::Stop(blocked) => Err(Error::Blocked { blocked: blocked.clone(), fault }),
             Decision::HandOutAnyway(blocked) => {
                 let why = Error::Blocked { blocked: blocked.clone(), fault }.to_string();
-                HandOut::of(seen, self.clock.now()).map(|h| h.with(Warning::ShortLived(why))).ok_or_else(none)
+                HandOut::of(seen, self.now()).map(|h| h.with(Warning::ShortLived(why))).ok_or_else(none)
             }
-            _ => HandOut::of(seen, self.clock.now()).ok_or_else(none),
+            _ => HandOut::of(seen, self.now()).ok_or_else(none),
         }
     }
 
@@ -120,7 +173,34 @@ impl Kit {
             return Err(Error::NotPermitted { origin: base.clone(), purpose });
         }
         tracing::debug!(%base, "connecting");
-        self.endpoint.connect(base).await.map_err(|why| Error::Unreachable { base: base.clone(), why })
+        self.endpoint.connect(base).await.map_err(|why| {
+            self.server(base, false);
+            Error::Unreachable { base: base.clone(), why }
+        })
+    }
+
+    /// Law 12: a server that fails for all is asked by one probe at a time. A person may always ask.
+    pub(crate) fn passage(&self, base: &Origin, cause: &Cause) -> Result<(), Error> {
+        let now = self.now();
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = breakers.entry(base.to_string()).or_default();
+        let (next, passage) = breaker.ask(now, self.answer_within);
+        match passage {
+            Passage::Shut(_) if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
+            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
+            Passage::Free | Passage::Probe => {
+                *breaker = next;
+                Ok(())
+            }
+        }
+    }
+
+    /// A server has answered for itself, or has failed.
+    pub(crate) fn server(&self, base: &Origin, answered: bool) {
+        let now = self.now();
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = breakers.entry(base.to_string()).or_default();
+        *breaker = if answered { breaker.answered() } else { breaker.failed(now, self.random.jitter()) };
     }
 
     /// True while a line that was connected at `since` may be trusted to be open.
@@ -133,7 +213,7 @@ impl Kit {
         let longest = self.answer_within.saturating_mul(2).saturating_add(Duration::from_secs(30));
         let until = self.clock.since_boot().saturating_add(longest);
         loop {
-            if let Some(claim) = block_in_place(|| self.store.try_claim(name))? {
+            if let Some(claim) = blocking(|| self.store.try_claim(name))? {
                 return Ok(claim);
             }
             if self.clock.since_boot() >= until {
@@ -143,28 +223,34 @@ impl Kit {
         }
     }
 
-    /// Reads under the claim. An open intent of another kernel may belong to a sender that is still alive, whatever
-    /// the lock says: its deadline is waited out (law 2).
+    /// Reads under the claim. The sender of an open intent that was written under another lock may still be alive: its
+    /// deadline is waited out (law 2), counted on this host's own clock from when the intent was first seen here, since
+    /// no wall clock is trusted that far. Meanwhile the answer may come.
     pub(crate) async fn look_again(&self, name: &str, claim: &mut dyn Claim) -> Result<Connection, Error> {
-        let mut look = || {
-            block_in_place(|| {
-                rescue::take_in_all(self, name, claim)?;
-                Ok::<_, Error>(claim.read()?)
-            })
-        };
-        let seen = look()?;
-        let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != self.kernel) else {
-            return Ok(seen);
-        };
-        let left = intent.deadline.since(seen.skew.server_time(self.clock.now()));
-        // However wrong a clock is: the sender gives up this long after it wrote the intent, which is past.
-        let longest = intent.deadline.since(intent.written_at);
-        let wait = Duration::from_secs(u64::try_from(left.min(longest)).unwrap_or(0));
-        if !wait.is_zero() {
-            tracing::info!(seconds = wait.as_secs(), "waiting out another host's deadline");
-            tokio::time::sleep(wait).await;
+        let mut first_seen: Option<(String, Duration)> = None;
+        loop {
+            blocking(|| rescue::take_in_all(self, name, claim))?;
+            let seen = self.look(claim)?;
+            let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != claim.lock()) else {
+                return Ok(seen);
+            };
+            let now = self.clock.since_boot();
+            let since = match &first_seen {
+                Some((id, since)) if *id == intent.correlation_id => *since,
+                _ => {
+                    tracing::info!(process = intent.process, "waiting out the deadline of another sender");
+                    first_seen = Some((intent.correlation_id.clone(), now));
+                    now
+                }
+            };
+            // A second more: both clocks may be read in the middle of one.
+            let patience = intent.patience().saturating_add(Duration::from_secs(1));
+            let left = patience.saturating_sub(now.saturating_sub(since));
+            if left.is_zero() {
+                return Ok(seen);
+            }
+            tokio::time::sleep(left.min(SIBLING_PAUSE)).await;
         }
-        look()
     }
 
     /// Returns when a sender that began at `started` must have given up: on a clock that runs on while the machine
@@ -200,5 +286,19 @@ impl Kit {
             return Err(Error::RequestTokenUsedUp { uses: used.uses });
         }
         Ok(Grant::Company { company, request_token })
+    }
+
+    /// True when a grant that is gone may be obtained anew without a person: the request token is less than a day old
+    /// as far as anybody knows, and has uses left.
+    pub(crate) fn may_reobtain(&self, seen: &Connection, app: &App) -> bool {
+        let Some(request_token) = &app.request_token else { return false };
+        let used = seen.request_token.as_ref().filter(|used| used.fingerprint == request_token.fingerprint());
+        let first_used = used.map(|used| seen.skew.host_time(used.first_used_at));
+        let Some(known_since) = [app.known_since, first_used].into_iter().flatten().min() else {
+            return false;
+        };
+        let age = self.now().since(known_since);
+        let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).unwrap_or(i64::MAX);
+        (0..life).contains(&age) && self.grant(seen, app, Purpose::Obtain).is_ok()
     }
 }

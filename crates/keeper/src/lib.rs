@@ -19,14 +19,16 @@
 //! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
+//! | [`failpoint`] | where tests may kill a process | |
 //! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
 //! | [`http`] | a connected line, and one request on it | 4, 10 |
-//! | [`store`] | SAP's two files; what every store must do | 1, 4, 5, 8 |
+//! | [`store`] | SQLite, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
 //! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
 //! | [`clock`] | the wall clock, and one that counts suspend | 11 |
 
 pub mod clock;
 mod error;
+pub mod failpoint;
 mod flight;
 mod hand_out;
 pub mod http;
@@ -41,8 +43,8 @@ mod unix;
 
 pub use error::Error;
 pub use hand_out::{HandOut, Warning};
-pub use keeper::{Keeper, Options};
+pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
-pub use store::SapSample;
+pub use store::{Memory, SapSample, Store};
 pub use unix::forbid_core_dumps;

@@ -2,50 +2,48 @@
 //! connect → claim → look again → intent → send → commit → publish.
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{Line, Question};
-use crate::kit::{Kit, Order};
-use crate::random;
+use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim, WriteError};
-use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan};
+use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan, Version};
+use perennial_core::journal::Event;
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
 use perennial_core::verdict::{Judgement, Verdict, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
-use tokio::task::block_in_place;
 
 /// Flies.
 pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
-    block_in_place(|| rescue::drain(kit));
-    let looked = block_in_place(|| kit.store.read(&order.name))?;
-    if let Some(hand_out) = block_in_place(|| rescue::peek(kit, order, &looked)) {
+    blocking(|| rescue::drain(kit));
+    let looked = kit.read(&order.name)?;
+    if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &looked)) {
         return Ok(hand_out);
     }
-    let purpose = match looked.decide(&order.cause, kit.clock.now()) {
+    let mut purpose = match looked.decide(&order.cause, kit.now()) {
         Decision::Fly(purpose) => purpose,
         other => return kit.grounded(&looked, &other),
     };
-    let mut app = block_in_place(|| kit.store.app(&order.name))?;
+    failpoint::pass("looked");
+    let mut app = blocking(|| kit.store.app(&order.name))?;
     let base_then = kit.base_for(&looked, purpose)?;
     kit.grant(&looked, &app, purpose)?;
+    kit.passage(&base_then, &order.cause)?;
     let connected = kit.connect(&looked, &base_then, purpose).await; // connect
     if purpose == Purpose::Obtain {
         // A person stands before it, and there is nothing to keep: a failure leaves no trace.
         connected.as_ref().map_err(Error::clone)?;
     }
+    failpoint::pass("connected");
     let connected_at = kit.clock.since_boot();
     let mut claim = kit.claim(&order.name).await?; // claim
-    let mut seen = kit.look_again(&order.name, claim.as_mut()).await?; // look again
-    if seen.version() != looked.version()
-        && let Some(hand_out) = HandOut::of(&seen, kit.clock.now())
-    {
-        return Ok(hand_out);
-    }
-    let decision = seen.decide(&order.cause, kit.clock.now());
-    if decision != Decision::Fly(purpose) {
-        return kit.grounded(&seen, &decision);
-    }
+    failpoint::pass("claimed");
+    let mut seen = match look_again(kit, order, claim.as_mut(), &looked, purpose).await? {
+        Look::Fly(seen) => *seen, // look again
+        Look::Land(landed) => return landed,
+    };
     // A sibling's tokens may live elsewhere, and an idle line may have been closed.
     let mut base = kit.base_for(&seen, purpose)?;
     let mut line = match connected {
@@ -60,7 +58,9 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         let grant = match kit.grant(&seen, &app, purpose) {
             Ok(grant) => grant,
             Err(error) => {
-                return Err(refused.map_or(error, |failed| give_up(claim.as_mut(), &seen, &failed, base)));
+                return Err(
+                    refused.map_or(error, |failed| give_up(claim.as_mut(), &seen.version(), &failed, base))
+                );
             }
         };
         let ready = match line.take() {
@@ -71,20 +71,28 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Ok(line) => line,
             Err(Error::Unreachable { base, why }) => {
                 let before = refused.as_deref().unwrap_or(&seen);
-                let failed = before.unreached(&why, kit.clock.now(), random::jitter());
-                return Err(give_up(claim.as_mut(), &seen, &failed, base));
+                let failed = before.unreached(&why, kit.now(), kit.random.jitter());
+                return Err(give_up(claim.as_mut(), &seen.version(), &failed, base));
             }
             Err(error) => return Err(error),
         };
         let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
         let next = match presentation.present(claim.as_mut(), line).await? {
-            Outcome::Landed(hand_out) => return Ok(hand_out), // publish
-            Outcome::Overtaken => Next::after_another(block_in_place(|| claim.read())?, app, base),
-            Outcome::Refused(failed, judgement) => {
-                let last = Next { seen: seen.clone(), app, base: base.clone() };
+            Outcome::Landed(hand_out) => {
+                failpoint::pass("landed");
+                return Ok(hand_out); // publish
+            }
+            // Somebody else presents, or has: his deadline is waited out like any other's.
+            Outcome::Overtaken => match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
+                Look::Fly(seen) => Next::after_another(*seen, app, base, purpose),
+                Look::Land(landed) => return landed,
+            },
+            Outcome::Refused { from, failed, judgement } => {
+                let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
-                let Ok(Some(next)) = chances.take(kit, claim.as_mut(), last, purpose, &judgement) else {
-                    let error = give_up(claim.as_mut(), &seen, &failed, base);
+                let Ok(Some(next)) = chances.take(kit, claim.as_mut(), last, &from, &failed, &judgement)
+                else {
+                    let error = give_up(claim.as_mut(), &from, &failed, base);
                     // Who is sent where no secret may go is told so: a person may permit it.
                     let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
                     return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
@@ -93,13 +101,49 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 next
             }
         };
-        if next.seen.version() != seen.version()
-            && let Some(hand_out) = HandOut::of(&next.seen, kit.clock.now())
+        if !next.seen.version().same_tokens(&seen.version())
+            && let Some(hand_out) = HandOut::of(&next.seen, kit.now())
         {
             return Ok(hand_out);
         }
-        Next { seen, app, base } = next;
+        Next { seen, app, base, purpose } = next;
     }
+}
+
+/// What the second look shows.
+enum Look {
+    /// Still a flight.
+    Fly(Box<Connection>),
+    /// Somebody else has landed meanwhile, or there is nothing to be done any more.
+    Land(Result<HandOut, Error>),
+}
+
+/// Law 3. An open intent whose late answer was kept aside is not presented again: that answer takes its place.
+async fn look_again(
+    kit: &Kit,
+    order: &Order,
+    claim: &mut dyn Claim,
+    looked: &Connection,
+    purpose: Purpose,
+) -> Result<Look, Error> {
+    let mut seen = kit.look_again(&order.name, claim).await?;
+    if let Some(adopted) = seen.adopt_answer_of_open_intent() {
+        match blocking(|| claim.commit(&seen.version(), &adopted)) {
+            Ok(()) => seen = adopted,
+            Err(error) => tracing::warn!(%error, "a late answer could not be adopted"),
+        }
+    }
+    failpoint::pass("looked_again");
+    if !seen.version().same_tokens(&looked.version())
+        && let Some(hand_out) = HandOut::of(&seen, kit.now())
+    {
+        return Ok(Look::Land(Ok(hand_out)));
+    }
+    let decision = seen.decide(&order.cause, kit.now());
+    if decision != Decision::Fly(purpose) {
+        return Ok(Look::Land(kit.grounded(&seen, &decision)));
+    }
+    Ok(Look::Fly(Box::new(seen)))
 }
 
 /// What a presentation starts from.
@@ -107,13 +151,14 @@ struct Next {
     seen: Connection,
     app: App,
     base: Origin,
+    purpose: Purpose,
 }
 
 impl Next {
     /// Somebody else's tokens stand in the store now: their base is where they are good.
-    fn after_another(seen: Connection, app: App, base: Origin) -> Self {
+    fn after_another(seen: Connection, app: App, base: Origin, purpose: Purpose) -> Self {
         let base = seen.held.as_ref().map_or(base, |held| held.base.clone());
-        Self { seen, app, base }
+        Self { seen, app, base, purpose }
     }
 }
 
@@ -121,8 +166,15 @@ impl Next {
 enum Outcome {
     /// The tokens are durable.
     Landed(HandOut),
-    /// No tokens came; this is what the connection has become by that.
-    Refused(Box<Connection>, Judgement),
+    /// No tokens came.
+    Refused {
+        /// What was written down before it was sent.
+        from: Version,
+        /// What the connection has become by that.
+        failed: Box<Connection>,
+        /// What it means.
+        judgement: Judgement,
+    },
     /// Somebody else wrote between our look and our intent; nothing was sent.
     Overtaken,
 }
@@ -142,13 +194,18 @@ impl Presentation<'_> {
     async fn present(self, claim: &mut dyn Claim, line: Box<dyn Line>) -> Result<Outcome, Error> {
         let Self { kit, seen, .. } = self;
         let started = kit.clock.since_boot();
-        let sent_at = kit.clock.now();
+        let sent_at = kit.now();
         let intended = self.intended(sent_at);
-        if let Err(error) = block_in_place(|| kit.rescue.prepare()) {
+        if let Err(error) = blocking(|| kit.rescue.prepare()) {
             tracing::warn!(%error, "no rescue file could be written if the store failed");
         }
-        match block_in_place(|| claim.intend(&seen.version(), &intended)) {
-            Ok(()) => {} // intent
+        let mut intended = intended;
+        if let Some(intent) = &mut intended.intent {
+            claim.lock().clone_into(&mut intent.kernel);
+        }
+        failpoint::pass("intending");
+        match blocking(|| claim.intend(&seen.version(), &intended)) {
+            Ok(()) => failpoint::pass("intended"), // intent
             Err(WriteError::Moved(_)) => return Ok(Outcome::Overtaken),
             Err(WriteError::Store(error)) => return Err(error.into()),
         }
@@ -162,10 +219,13 @@ impl Presentation<'_> {
             intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
         let question = Question { path: seen.profile.token_path, form, correlation_id };
         let reply = tokio::select! {
+            biased;
             reply = line.ask(question, left) => reply, // send
             () = kit.deadline_of(started) => Err(NoAnswer::TimedOut),
         };
-        let received_at = kit.clock.now();
+        failpoint::pass("answered");
+        let received_at = kit.now();
+        kit.server(self.base, reply.as_ref().is_ok_and(|reply| reply.status < 500 && reply.status != 429));
         match reply {
             Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
             Err(no_answer) => Ok(self.refused(&intended, &Failure::NoAnswer(no_answer), received_at)),
@@ -186,13 +246,13 @@ impl Presentation<'_> {
             purpose: self.purpose,
             base: self.base.clone(),
             presented,
-            new_grant_id: random::id(),
+            new_grant_id: self.kit.random.id(),
             patience: self.kit.answer_within,
             now,
-            kernel: self.kit.kernel.clone(),
+            kernel: String::new(),
             process: std::process::id(),
             forced: matches!(self.order.cause, Cause::Rejected(_)),
-            correlation_id: random::id(),
+            correlation_id: self.kit.random.id(),
         })
     }
 
@@ -205,7 +265,8 @@ impl Presentation<'_> {
         received_at: UnixTime,
     ) -> Result<Outcome, Error> {
         let date = reply.date.as_deref().and_then(UnixTime::from_http_date);
-        let answered = Answered { base: self.base.clone(), sent_at, received_at, date };
+        let host = self.kit.host();
+        let answered = Answered { base: self.base.clone(), sent_at, received_at, date, host };
         let failure = match token_endpoint::read(reply, received_at) {
             Ok(mut response) => {
                 response.geolocation = response.geolocation.filter(|base| !self.echoes(base));
@@ -233,7 +294,8 @@ impl Presentation<'_> {
         if !(200..300).contains(&reply.status) || reply.body.is_empty() {
             return;
         }
-        match block_in_place(|| self.kit.rescue.keep_unparsed(&self.order.name, &reply.body, at)) {
+        let id = self.kit.random.id();
+        match blocking(|| self.kit.rescue.keep_unparsed(&id, &self.order.name, &reply.body, at)) {
             Ok(path) => {
                 tracing::error!(path = %path.display(), "an answer that could not be read is kept, sealed")
             }
@@ -248,7 +310,7 @@ impl Presentation<'_> {
         response: &TokenResponse,
         answered: &Answered,
     ) -> Result<Outcome, Error> {
-        let from = self.seen.version();
+        let from = intended.version();
         let next = match intended.accept(response, answered) {
             Ok(next) => next,
             Err(stranger) => {
@@ -266,8 +328,12 @@ impl Presentation<'_> {
         if let Some(elsewhere) = response.geolocation.as_ref().filter(|base| !next.permits(base)) {
             warnings.push(Warning::ForeignGeolocation(elsewhere.clone()));
         }
+        failpoint::pass("committing");
         let overtaken_by = match rescue::make_durable(self.kit, claim, &from, &next).await {
-            rescue::Kept::InStore => None,
+            rescue::Kept::InStore => {
+                failpoint::pass("committed");
+                None
+            }
             rescue::Kept::InRescueFile(path) => {
                 warnings.push(Warning::Unsaved(path));
                 None
@@ -276,7 +342,7 @@ impl Presentation<'_> {
                 Some(self.keep_aside(claim, *current, response, answered, Aside::Late).await)
             }
         };
-        let now = self.kit.clock.now();
+        let now = self.kit.now();
         // What stands in the store goes first. Where that does not live, the late answer's token does, and it is
         // durable too; but it is not handed out for another principal (law 13).
         let hand_out = overtaken_by.as_ref().and_then(|current| HandOut::of(current, now)).or_else(|| {
@@ -309,9 +375,9 @@ impl Presentation<'_> {
     }
 
     fn refused(&self, intended: &Connection, failure: &Failure, now: UnixTime) -> Outcome {
-        let judgement = judge(failure, self.purpose, self.seen.profile);
-        let failed = intended.fail(failure, &judgement, now, random::jitter());
-        Outcome::Refused(Box::new(failed), judgement)
+        let judgement = judge(failure, self.purpose, self.seen.profile, &self.seen.policy);
+        let failed = intended.fail(failure, &judgement, now, self.kit.random.jitter());
+        Outcome::Refused { from: intended.version(), failed: Box::new(failed), judgement }
     }
 }
 
@@ -321,19 +387,31 @@ struct SecondChances {
     relocated: bool,
     client_reread: bool,
     adopted: bool,
+    reobtained: bool,
 }
 
 impl SecondChances {
-    /// What to start the next presentation from; `None` when there is none.
+    /// What to start the next presentation from; `None` when there is none. `failed` is what the refusal made of the
+    /// connection, and not written down yet.
     fn take(
         &mut self,
         kit: &Kit,
         claim: &mut dyn Claim,
         last: Next,
-        purpose: Purpose,
+        from: &Version,
+        failed: &Connection,
         judgement: &Judgement,
     ) -> Result<Option<Next>, Error> {
-        let kept = block_in_place(|| claim.read())?;
+        let kept = kit.look(claim)?;
+        if !kept.version().same_tokens(&last.seen.version()) {
+            // Law 6: re-read first. Whatever was said of the former tokens, these are newer.
+            let generation = kept.version().generation;
+            kit.note(&kept, Event::AdoptedFromSibling { generation });
+            return Ok(Some(Next::after_another(kept, last.app, last.base, last.purpose)));
+        }
+        if kept.version() != *from {
+            return Ok(None); // Somebody else presents the same tokens: the claim is lost.
+        }
         match (judgement.verdict, &judgement.base) {
             (Verdict::Relocate, Some(base)) if !self.relocated && kit.permits(&last.seen, base) => {
                 self.relocated = true;
@@ -342,43 +420,74 @@ impl SecondChances {
             // Law 6: on invalid_client the app is read again; a newer secret gets one more try.
             (Verdict::FixClient, _) if !self.client_reread => {
                 self.client_reread = true;
-                let app = block_in_place(|| kit.store.app(&last.seen.name))?;
+                let app = blocking(|| kit.store.app(&last.seen.name))?;
                 Ok((app.client != last.app.client).then_some(Next { seen: kept, app, ..last }))
             }
-            // Law 6: adopt before despair: a sibling's newer tokens, then a late answer. A request token that is no
-            // good says nothing about the refresh token that is held.
-            (Verdict::GrantGone, _) if !self.adopted => {
-                self.adopted = true;
-                if kept.version() != last.seen.version() {
-                    return Ok(Some(Next::after_another(kept, last.app, last.base)));
+            // A request token that is no good says nothing about the refresh token that is held.
+            (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
+                if let Some(adopted) = self.adopt(claim, &kept) {
+                    return Ok(Some(Next::after_another(adopted, last.app, last.base, last.purpose)));
                 }
-                if purpose == Purpose::Obtain {
-                    return Ok(None);
-                }
-                let Some(adopted) = kept.adopt() else { return Ok(None) };
-                if let Err(error) = block_in_place(|| claim.commit(&kept.version(), &adopted)) {
-                    tracing::warn!(%error, "a late answer could not be adopted");
-                    return Ok(None);
-                }
-                Ok(Some(Next::after_another(adopted, last.app, last.base)))
+                self.reobtain(kit, claim, last, from, failed)
             }
             _ => Ok(None),
         }
+    }
+
+    /// Law 6: adopt before despair: a late answer takes the place of what was refused.
+    fn adopt(&mut self, claim: &mut dyn Claim, kept: &Connection) -> Option<Connection> {
+        if std::mem::replace(&mut self.adopted, true) {
+            return None;
+        }
+        let adopted = kept.adopt()?;
+        match blocking(|| claim.commit(&kept.version(), &adopted)) {
+            Ok(()) => Some(adopted),
+            Err(error) => {
+                tracing::warn!(%error, "a late answer could not be adopted");
+                None
+            }
+        }
+    }
+
+    /// The grant is gone, and the request token is young: the keeper obtains a new grant by itself. What is gone is
+    /// written down first; it is kept beside the new one (law 5).
+    fn reobtain(
+        &mut self,
+        kit: &Kit,
+        claim: &mut dyn Claim,
+        last: Next,
+        from: &Version,
+        failed: &Connection,
+    ) -> Result<Option<Next>, Error> {
+        if std::mem::replace(&mut self.reobtained, true) || !kit.may_reobtain(failed, &last.app) {
+            return Ok(None);
+        }
+        blocking(|| claim.commit(from, failed)).map_err(of_write)?;
+        let base = kit.base_for(failed, Purpose::Obtain)?;
+        Ok(Some(Next { seen: failed.clone(), base, purpose: Purpose::Obtain, ..last }))
+    }
+}
+
+fn of_write(error: WriteError) -> Error {
+    match error {
+        WriteError::Store(error) => error.into(),
+        WriteError::Moved(_) => Error::Busy,
     }
 }
 
 /// No connection came about. That is written down too, so that who comes next does not knock at once again (law 12).
 fn unreached(kit: &Kit, claim: &mut dyn Claim, seen: &Connection, error: Error) -> Error {
     if let Error::Unreachable { base, why } = &error {
-        let failed = seen.unreached(why, kit.clock.now(), random::jitter());
-        give_up(claim, seen, &failed, base.clone());
+        let failed = seen.unreached(why, kit.now(), kit.random.jitter());
+        give_up(claim, &seen.version(), &failed, base.clone());
     }
     error
 }
 
-/// The failure is written down and told. If even that cannot be written, the open intent says enough.
-fn give_up(claim: &mut dyn Claim, seen: &Connection, failed: &Connection, base: Origin) -> Error {
-    if let Err(error) = block_in_place(|| claim.commit(&seen.version(), failed)) {
+/// The failure is written down and told, in place of what this flight saw or wrote last. If even that cannot be
+/// written, the open intent says enough.
+fn give_up(claim: &mut dyn Claim, from: &Version, failed: &Connection, base: Origin) -> Error {
+    if let Err(error) = blocking(|| claim.commit(from, failed)) {
         tracing::warn!(%error, "the failure could not be written down");
     }
     let retry_at = match failed.condition {

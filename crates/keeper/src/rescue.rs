@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::hand_out::{HandOut, Warning};
-use crate::kit::{Kit, Order};
+use crate::kit::{Kit, Order, blocking};
 use crate::seal::SealError;
 use crate::seal::rescue::Rescued;
 use crate::store::{Claim, WriteError, document};
@@ -11,7 +11,6 @@ use perennial_core::connection::{Answered, Aside, Decision, Version};
 use perennial_core::{Connection, TokenResponse};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::task::block_in_place;
 
 /// How long an answer that nothing will take is held between two tries.
 const HOLD: Duration = Duration::from_secs(2);
@@ -31,13 +30,13 @@ pub(crate) async fn make_durable(
     next: &Connection,
 ) -> Kept {
     loop {
-        let store_error = match block_in_place(|| claim.commit(from, next)) {
+        let store_error = match blocking(|| claim.commit(from, next)) {
             Ok(()) => return Kept::InStore,
-            Err(WriteError::Moved(current)) => return Kept::Overtaken(current),
+            Err(WriteError::Moved(current)) => return Kept::Overtaken(Box::new(kit.seen(*current))),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
-        match block_in_place(|| kit.rescue.keep(from, next, kit.clock.now())) {
+        match blocking(|| kit.rescue.keep(&kit.random.id(), from, next, kit.now())) {
             Ok(path) => return Kept::InRescueFile(path),
             Err(error) => {
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
@@ -68,12 +67,13 @@ pub(crate) fn take_in_all(kit: &Kit, name: &str, claim: &mut dyn Claim) -> Resul
 /// while the store refuses it (laws 1 and 9).
 pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<HandOut> {
     let from = looked.version();
-    let rescued = waiting(kit).find(|rescued| rescued.name == order.name && rescued.from == from)?;
+    let rescued =
+        waiting(kit).find(|rescued| rescued.name == order.name && rescued.from.same_tokens(&from))?;
     let unsaved = read(kit, &rescued, looked);
-    let decision = unsaved.decide(&order.cause, kit.clock.now());
+    let decision = unsaved.decide(&order.cause, kit.now());
     let good = matches!(decision, Decision::HandOut | Decision::HandOutAndRenew);
-    let hand_out = HandOut::of(&unsaved, kit.clock.now()).filter(|_| good)?;
-    Some(hand_out.with(Warning::Unsaved(rescued.file)))
+    let hand_out = HandOut::of(&unsaved, kit.now()).filter(|_| good)?;
+    Some(hand_out.with(Warning::Unsaved(rescued.path)))
 }
 
 fn waiting(kit: &Kit) -> impl Iterator<Item = Rescued> {
@@ -87,22 +87,22 @@ fn waiting(kit: &Kit) -> impl Iterator<Item = Rescued> {
 
 fn read(kit: &Kit, rescued: &Rescued, seen: &Connection) -> Connection {
     let fresh = Connection::new(seen.id.clone(), seen.name.clone(), seen.profile);
-    document::read(&rescued.document, fresh, &kit.kernel).connection
+    kit.seen(document::read(&rescued.document, fresh).connection)
 }
 
 fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Error> {
-    if !rescued.file.exists() {
+    if !kit.rescue.still_waits(rescued) {
         return Ok(()); // Somebody else was quicker.
     }
-    let seen = claim.read()?;
+    let seen = kit.seen(claim.read()?);
     let next = read(kit, rescued, &seen);
     let refused = |error: WriteError| match error {
         WriteError::Store(error) => Error::from(error),
         WriteError::Moved(_) => Error::Busy,
     };
-    if seen.version() == rescued.from {
-        claim.commit(&rescued.from, &next).map_err(refused)?;
-    } else if next.version() != seen.version() {
+    if seen.version().same_tokens(&rescued.from) {
+        claim.commit(&seen.version(), &next).map_err(refused)?;
+    } else if !next.version().same_tokens(&seen.version()) {
         let aside = set_aside(kit, &seen, &next, rescued);
         claim.commit(&seen.version(), &aside).map_err(refused)?;
     }
@@ -111,7 +111,7 @@ fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Er
             tracing::info!(connection = %rescued.name, "tokens from a rescue file are in the store now")
         }
         Err(error) => {
-            tracing::warn!(path = %rescued.file.display(), %error, "it is in the store and may be removed")
+            tracing::warn!(path = %rescued.path.display(), %error, "it is in the store and may be removed")
         }
     }
     Ok(())
@@ -123,11 +123,12 @@ fn set_aside(kit: &Kit, seen: &Connection, next: &Connection, rescued: &Rescued)
     aside.candidates.extend(next.candidates.iter().filter(|kept| !seen.candidates.contains(kept)).cloned());
     let response = TokenResponse::from_members(&rescued.document).filter(|response| {
         let known = seen.candidates.iter().any(|kept| kept.response == *response);
-        !known && next.version() != rescued.from
+        !known && !next.version().same_tokens(&rescued.from)
     });
     if let (Some(held), Some(response)) = (&next.held, response) {
-        let at = held.refreshed_at.map_or_else(|| kit.clock.now(), |at| next.skew.host_time(at));
-        let answered = Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None };
+        let at = held.refreshed_at.map_or_else(|| kit.now(), |at| next.skew.host_time(at));
+        let answered =
+            Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None, host: kit.host() };
         aside = aside.set_aside(&response, &answered, Aside::Late);
     }
     aside

@@ -21,6 +21,19 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a file to append to, readable for its owner only; never through a symbolic link.
+pub(crate) fn append_private(path: &Path) -> io::Result<File> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path)
+}
+
+/// Names a lock: it holds on one running kernel, and on this very file. Where somebody has deleted the lock file, the
+/// next one of its name is another lock.
+pub(crate) fn lock_name(lock_file: &File) -> io::Result<String> {
+    let metadata = lock_file.metadata()?;
+    Ok(format!("{}/{:x}-{:x}", kernel_id(), metadata.dev(), metadata.ino()))
+}
+
 /// Makes a file that only its owner may read; refuses when one is there.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)

@@ -9,7 +9,7 @@ use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
 use perennial::core::{Connection, Origin, UnixTime};
 use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
 use perennial::store::Store;
-use perennial::{Error, Keeper, Options, SapSample};
+use perennial::{Error, Keeper, Options, Parts, SapSample};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs;
@@ -142,7 +142,8 @@ impl Stage {
 
 fn keeper(dir: &Path, script: &Script) -> Keeper {
     let store = Arc::new(SapSample::open(dir).unwrap());
-    Keeper::with_parts(store, Arc::new(script.clone()), Arc::new(FixedClock), Options::default())
+    let (endpoint, clock) = (Arc::new(script.clone()), Arc::new(FixedClock));
+    Keeper::with_parts(Parts { store, endpoint, clock, seed: None, threads: None }, Options::default())
 }
 
 /// A grant is obtained in place of nothing.

@@ -3,7 +3,6 @@
 
 use super::{Condition, Connection, Intent, State, Version};
 use crate::profile::{Purpose, ReplayRule};
-use crate::schedule::REJECTION_PAUSE;
 use crate::secret::Fingerprint;
 use crate::time::{Expiry, UnixTime};
 use std::time::Duration;
@@ -70,7 +69,7 @@ impl Connection {
     #[must_use]
     pub fn decide(&self, cause: &Cause, now: UnixTime) -> Decision {
         match cause {
-            Cause::Authorized { instead_of } if self.version() == *instead_of => {
+            Cause::Authorized { instead_of } if self.version().same_tokens(instead_of) => {
                 Decision::Fly(Purpose::Obtain)
             }
             Cause::Authorized { .. } => self.decide_wanted(Duration::ZERO, cause, now),
@@ -99,10 +98,9 @@ impl Connection {
         if self.living_access(now).is_some_and(|(access, _)| access.token.fingerprint() != *rejected) {
             return Decision::HandOut;
         }
-        let server_now = self.skew.server_time(now);
         // While the forced refresh is still under way there is something to wait for: its claim.
-        if let Some(until) = self.forced_at.map(|at| at.after(REJECTION_PAUSE))
-            && until > server_now
+        if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
+            && self.is_still_to_come(until, self.policy.rejection_pause, now)
             && self.intent.is_none()
         {
             return Decision::Stop(Blocked::RejectedAgain { until });
@@ -123,7 +121,7 @@ impl Connection {
         let server_now = self.skew.server_time(now);
         match self.condition {
             Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }
-                if until > server_now && !person_asks =>
+                if !person_asks && self.is_still_to_come(until, self.policy.longest_pause(), now) =>
             {
                 return Some(Blocked::Until(until));
             }
@@ -145,13 +143,20 @@ impl Connection {
     /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the
     /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
     fn replay_from(&self, intent: &Intent) -> UnixTime {
-        match self.profile.replay {
+        match self.policy.replay {
             ReplayRule::Always => intent.written_at.plus(i64::MIN / 2),
             ReplayRule::Within(_) | ReplayRule::Never => {
                 let access = self.held.as_ref().and_then(|held| held.access.as_ref());
                 access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline))
             }
         }
+    }
+
+    /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong
+    /// (law 11), and is over.
+    fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
+        let left = until.since(self.skew.server_time(now));
+        left > 0 && left <= i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {

@@ -19,12 +19,14 @@ pub use transition::{Answered, Plan};
 
 use crate::grant::Principal;
 use crate::origin::Origin;
+use crate::policy::Policy;
 use crate::profile::{Profile, Purpose};
 use crate::schedule::{self, Jitter};
 use crate::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
-use crate::time::{Expiry, Skew, UnixTime};
+use crate::time::{Expiry, HostClock, Skew, UnixTime};
 use crate::token_endpoint::TokenResponse;
 use crate::token_endpoint::response::Others;
+use std::time::Duration;
 
 /// One grant held for one principal of one app. All times in it are the server's (law 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Connection {
     pub name: String,
     /// The authorization server's particulars.
     pub profile: &'static Profile,
+    /// The numbers that it is kept by: the profile's, and what a person has changed.
+    pub policy: Policy,
     /// Whom the grant is for, as soon as that is known (law 13).
     pub principal: Option<Principal>,
     /// Origins that a person named when obtaining, beyond the profile's own (law 10).
@@ -53,6 +57,8 @@ pub struct Connection {
     pub last_fault: Option<Fault>,
     /// How far the server's clock is from this host's.
     pub skew: Skew,
+    /// The host whose clock that is; `None` where nothing has been measured.
+    pub clock: Option<HostClock>,
     /// When a rejection by the API last forced a refresh (law 12).
     pub forced_at: Option<UnixTime>,
     /// How often the request token at hand was used (law 4).
@@ -153,12 +159,20 @@ pub struct Intent {
     pub written_at: UnixTime,
     /// After this the sender has given up for good; never extended.
     pub deadline: UnixTime,
-    /// Which running kernel the sender lives on: on the same one a kernel lock tells at once that it died.
+    /// The lock under which the sender wrote it: who holds the same one knows at once that the sender died.
     pub kernel: String,
     /// The sender's process.
     pub process: u32,
     /// The `concur-correlationid` of the request.
     pub correlation_id: String,
+}
+
+impl Intent {
+    /// How long its sender waits at most.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.deadline.since(self.written_at)).unwrap_or(0))
+    }
 }
 
 /// How often a request token was used. Counted before each use (law 4).
@@ -251,6 +265,17 @@ pub struct Version {
     pub generation: u64,
     /// Its refresh token.
     pub refresh: Option<Fingerprint>,
+    /// The correlation id of the intent that stands open: the fence. Who has lost his claim finds another one there.
+    pub intent: Option<String>,
+}
+
+impl Version {
+    /// True when both stand for the same tokens, whoever may be presenting them.
+    #[must_use]
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        (&self.grant_id, self.generation, &self.refresh)
+            == (&other.grant_id, other.generation, &other.refresh)
+    }
 }
 
 impl Connection {
@@ -261,6 +286,7 @@ impl Connection {
             id: id.into(),
             name: name.into(),
             profile,
+            policy: Policy::of(profile),
             principal: None,
             permitted: Vec::new(),
             held: None,
@@ -270,6 +296,7 @@ impl Connection {
             condition: Condition::Sound,
             last_fault: None,
             skew: Skew::default(),
+            clock: None,
             forced_at: None,
             request_token: None,
         }
@@ -278,11 +305,13 @@ impl Connection {
     /// What a write that starts from here must find unchanged.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.held.as_ref().map_or_else(Version::default, |held| Version {
-            grant_id: Some(held.grant_id.clone()),
-            generation: held.generation,
-            refresh: held.refresh.as_ref().map(RefreshToken::fingerprint),
-        })
+        let held = self.held.as_ref();
+        Version {
+            grant_id: held.map(|held| held.grant_id.clone()),
+            generation: held.map_or(0, |held| held.generation),
+            refresh: held.and_then(|held| held.refresh.as_ref()).map(RefreshToken::fingerprint),
+            intent: self.intent.as_ref().map(|intent| intent.correlation_id.clone()),
+        }
     }
 
     /// Which state this is at `now`, by this host's clock.
@@ -303,6 +332,21 @@ impl Connection {
         }
     }
 
+    /// The connection as this host sees it. A skew counts against the wall clock that it was measured with: another
+    /// host's says nothing here, and one of ours is corrected when the clock was set back since (law 11).
+    #[must_use]
+    pub fn seen_on(mut self, host: &HostClock) -> Self {
+        match &self.clock {
+            Some(then) if then.kernel == host.kernel => {
+                self.skew =
+                    self.skew.after_wall_clock_was_set(host.boot_epoch.saturating_sub(then.boot_epoch));
+                self.clock = Some(host.clone());
+            }
+            _ => (self.skew, self.clock) = (Skew::default(), None),
+        }
+        self
+    }
+
     /// True when secrets of this connection may go to `origin` (law 10).
     #[must_use]
     pub fn permits(&self, origin: &Origin) -> bool {
@@ -318,15 +362,19 @@ impl Connection {
         let jitter = steady_jitter(&self.id, held.generation);
         // Nobody knows how long these tokens have been held: better now than too late.
         let Some(refreshed_at) = held.refreshed_at else { return Some(UnixTime(0)) };
-        Some(schedule::renew_at(refreshed_at, held.refresh_expiry.map(Expiry::at), jitter))
+        Some(schedule::renew_at(refreshed_at, held.refresh_expiry.map(Expiry::at), &self.policy, jitter))
     }
 
     /// The access token while it lives, and how many seconds it has left.
     #[must_use]
     pub fn living_access(&self, now: UnixTime) -> Option<(&Access, i64)> {
-        let access = self.held.as_ref()?.access.as_ref()?;
+        let held = self.held.as_ref()?;
+        let access = held.access.as_ref()?;
         let left = access.expiry.at().since(self.skew.server_time(now));
-        (left > 0).then_some((access, left))
+        // More left than it was given: some clock stood wrong, then or now, and nobody knows which (law 11).
+        let given = held.refreshed_at.map_or(i64::MAX, |at| access.expiry.at().since(at));
+        let believable = left <= given.saturating_add(Skew::AGREEMENT);
+        (left > 0 && believable).then_some((access, left))
     }
 }
 

@@ -7,13 +7,10 @@ use crate::origin::Origin;
 use crate::profile::Purpose;
 use crate::schedule::{self, Jitter};
 use crate::secret::{Fingerprint, RefreshToken};
-use crate::time::{Expiry, UnixTime};
+use crate::time::{Expiry, HostClock, UnixTime};
 use crate::token_endpoint::{Failure, TokenResponse, Unreachable};
 use crate::verdict::{Judgement, Spent, Verdict, judge};
 use std::time::Duration;
-
-/// A code that the table does not know is tried this often, then the connection is suspended.
-const UNKNOWN_CODE_TRIES: u32 = 3;
 
 /// A presentation that is about to happen.
 #[derive(Clone, Debug)]
@@ -30,7 +27,7 @@ pub struct Plan {
     pub patience: Duration,
     /// This host's time.
     pub now: UnixTime,
-    /// Which running kernel the sender lives on.
+    /// The lock that the sender holds.
     pub kernel: String,
     /// The sender's process.
     pub process: u32,
@@ -52,6 +49,8 @@ pub struct Answered {
     pub received_at: UnixTime,
     /// The answer's `Date`.
     pub date: Option<UnixTime>,
+    /// Whose clock `sent_at` and `received_at` were read from.
+    pub host: HostClock,
 }
 
 impl Connection {
@@ -81,7 +80,7 @@ impl Connection {
             presented: plan.presented,
             base: plan.base,
             written_at,
-            deadline: written_at.after(plan.patience),
+            deadline: written_at.after(plan.patience.saturating_add(Duration::from_millis(999))),
             kernel: plan.kernel,
             process: plan.process,
             correlation_id: plan.correlation_id,
@@ -114,6 +113,7 @@ impl Connection {
         let mut next = self.clone();
         if let Some(date) = answered.date {
             next.skew = self.skew.observe(date, answered.received_at);
+            next.clock = Some(answered.host.clone());
         }
         next
     }
@@ -137,6 +137,7 @@ impl Connection {
         }
         let held = next.held_from(response, answered);
         next.previous = self.kept_after(&held, answered);
+        next.candidates.retain(|candidate| !self.has_outlived(candidate, &held));
         next.principal = next.principal.or_else(|| response.principal());
         next.held = Some(held);
         next.intent = None;
@@ -202,6 +203,15 @@ impl Connection {
         kept
     }
 
+    /// A late answer is kept until the tokens that overtook it have proved themselves by a refresh.
+    fn has_outlived(&self, candidate: &Candidate, new: &Held) -> bool {
+        let proved = self.held.as_ref().filter(|old| old.grant_id == new.grant_id);
+        candidate.reason == Aside::Late
+            && proved.is_some_and(|old| {
+                candidate.grant_id == old.grant_id && candidate.generation < old.generation
+            })
+    }
+
     /// Notes a failure. What was presented stays what it is; only how well the connection is changes (law 5).
     #[must_use]
     pub fn fail(&self, failure: &Failure, judgement: &Judgement, now: UnixTime, jitter: Jitter) -> Self {
@@ -220,13 +230,13 @@ impl Connection {
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
         }
-        let wait = |asked| at.after(schedule::backoff(failures, asked, jitter));
+        let wait = |asked| at.after(schedule::backoff(failures, asked, &self.policy, jitter));
         next.condition = match (judgement.verdict, judgement.spent) {
             // Obtaining anew says nothing about the grant that is held.
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
-            (Verdict::Unknown, _) if gave_undocumented_code && failures > UNKNOWN_CODE_TRIES => {
+            (Verdict::Unknown, _) if gave_undocumented_code && failures > self.policy.unknown_code_tries => {
                 Condition::Suspended
             }
             (Verdict::Unknown | Verdict::Relocate, Spent::No) => {
@@ -249,7 +259,7 @@ impl Connection {
     #[must_use]
     pub fn unreached(&self, why: &Unreachable, now: UnixTime, jitter: Jitter) -> Self {
         let failure = Failure::Unreachable(why.clone());
-        let judgement = judge(&failure, Purpose::Refresh, self.profile);
+        let judgement = judge(&failure, Purpose::Refresh, self.profile, &self.policy);
         let failed = Self { intent: None, ..self.clone() }.fail(&failure, &judgement, now, jitter);
         let condition = match (self.condition, failed.condition) {
             (Condition::Sound | Condition::BackingOff { .. }, passing) => passing,
@@ -293,19 +303,40 @@ impl Connection {
     #[must_use]
     pub fn adopt(&self) -> Option<Self> {
         let refused = self.held.as_ref().and_then(|held| held.refresh.as_ref());
-        let usable = |candidate: &&Candidate| {
+        self.adopt_newest(|candidate| {
             let offered: Option<&RefreshToken> = candidate.response.refresh_token.as_ref();
-            candidate.reason == Aside::Late && offered.is_some() && offered != refused
-        };
+            offered.is_some() && offered != refused
+        })
+    }
+
+    /// Law 7: an open intent whose answer came too late is an unknown no more: that answer takes the place of the tokens
+    /// that it was to replace, and nothing is presented again.
+    #[must_use]
+    pub fn adopt_answer_of_open_intent(&self) -> Option<Self> {
+        let held = self.held.as_ref()?;
+        self.intent.as_ref().filter(|intent| intent.purpose == Purpose::Refresh)?;
+        self.adopt_newest(|candidate| {
+            candidate.grant_id == held.grant_id && candidate.generation == held.generation
+        })
+    }
+
+    fn adopt_newest(&self, is_usable: impl Fn(&Candidate) -> bool) -> Option<Self> {
+        let usable = |candidate: &&Candidate| candidate.reason == Aside::Late && is_usable(candidate);
         let candidate = self.candidates.iter().rev().find(usable)?.clone();
         let mut base = self.clone();
         base.candidates.retain(|other| *other != candidate);
         base.intent = None;
         let host_time = self.skew.host_time(candidate.received_at);
-        let answered =
-            Answered { base: candidate.base.clone(), sent_at: host_time, received_at: host_time, date: None };
+        let host = self.clock.clone().unwrap_or(HostClock { kernel: String::new(), boot_epoch: 0 });
+        let answered = Answered {
+            base: candidate.base.clone(),
+            sent_at: host_time,
+            received_at: host_time,
+            date: None,
+            host,
+        };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
-        // The token that the candidate replaces was refused, not proved: all that is older stays too.
+        // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)
     }

@@ -3,7 +3,10 @@
 pub mod concur;
 
 use crate::origin::Origin;
+use crate::time::{parse_duration, write_duration};
 use crate::verdict::Verdict;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Which grant a request carried: some codes mean another thing when refreshing than when obtaining.
@@ -36,6 +39,31 @@ pub enum ReplayRule {
     Within(Duration),
     /// A second presentation may revoke the whole grant: only as the last resort.
     Never,
+}
+
+impl fmt::Display for ReplayRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Within(time) => write!(f, "within:{}", write_duration(*time)),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
+impl FromStr for ReplayRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            other => match other.strip_prefix("within:") {
+                Some(time) => parse_duration(time).map(Self::Within),
+                None => Err(format!("\"{text}\" is none of: always, never, within:30s")),
+            },
+        }
+    }
 }
 
 /// One number of a provider's error table.

@@ -1,9 +1,9 @@
 //! Encryption at rest: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under a master key that lives in a file of its own,
-//! readable for its owner only and made on first use. What is sealed names what it belongs to as associated data, so
-//! that one sealed text put in another's place does not open.
+//! readable for its owner only and made on first use, or in an environment variable. What is sealed names what it
+//! belongs to as associated data, so that one sealed text put in another's place does not open.
 //!
-//! In this version it seals what must outlive a store that fails: the [`rescue`] file. SAP's own two files are plain
-//! on purpose.
+//! It seals the secrets of the SQLite store, and what must outlive a store that fails: the [`rescue`] file. SAP's own
+//! two files are plain on purpose.
 
 pub mod rescue;
 
@@ -11,15 +11,49 @@ use crate::store::durable::Durable;
 use crate::unix;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use std::env;
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use zeroize::Zeroizing;
 
 /// What every sealed text begins with; the number changes with the format.
 const HEADER: &[u8] = b"perennial sealed 1\n";
 const NONCE: usize = 24;
-const KEY: usize = 32;
+pub(crate) const KEY: usize = 32;
+
+/// Where the master key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySource {
+    /// A file with 64 hexadecimal digits; made on first use, readable for its owner only.
+    File(PathBuf),
+    /// An environment variable with 64 hexadecimal digits.
+    Env(String),
+}
+
+impl FromStr for KeySource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
+            _ => Err(format!("\"{text}\" names no master key; write it as file:PATH or env:NAME")),
+        }
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Env(name) => write!(f, "env:{name}"),
+        }
+    }
+}
 
 /// Why something does not open.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +65,12 @@ pub enum SealError {
     /// The key file holds something else than 64 hexadecimal digits.
     #[error("the master key is damaged: it must be 64 hexadecimal digits")]
     DamagedKey,
+    /// The variable that should hold the key is not set.
+    #[error("the environment variable {0}, which should hold the master key, is not set")]
+    NoVariable(String),
+    /// The key file that sealed this is not there any more. None is made in its place.
+    #[error("the master key {} is not there", .0.display())]
+    NoKey(PathBuf),
     /// Nobody has named a place to keep it.
     #[error("there is no home directory to keep it in")]
     NoPlace,
@@ -46,6 +86,32 @@ pub enum SealError {
 pub(crate) struct Sealer(XChaCha20Poly1305);
 
 impl Sealer {
+    /// With the key from there; a file is made if it is not there.
+    pub(crate) fn from_source(source: &KeySource) -> Result<Self, SealError> {
+        match source {
+            KeySource::File(path) => Self::with_key_file(path),
+            KeySource::Env(name) => {
+                let text = env::var(name).map_err(|_| SealError::NoVariable(name.clone()))?;
+                let digits = Zeroizing::new(text.into_bytes());
+                let key = from_hex(digits.trim_ascii()).ok_or(SealError::DamagedKey)?;
+                Ok(Self::with_key(&key))
+            }
+        }
+    }
+
+    /// The same, for something that was sealed before: a key made now could not open it.
+    pub(crate) fn from_existing(source: &KeySource) -> Result<Self, SealError> {
+        match source {
+            KeySource::File(path) if !path.exists() => Err(SealError::NoKey(path.clone())),
+            _ => Self::from_source(source),
+        }
+    }
+
+    /// With a key that is at hand.
+    pub(crate) fn with_key(key: &[u8; KEY]) -> Self {
+        Self(XChaCha20Poly1305::new(&Key::from(*key)))
+    }
+
     /// With the key in this file, which is made if it is not there.
     pub(crate) fn with_key_file(path: &Path) -> Result<Self, SealError> {
         let digits = match fs::read(path) {
@@ -54,7 +120,7 @@ impl Sealer {
             Err(error) => return Err(error.into()),
         };
         let key = Zeroizing::new(from_hex(digits.trim_ascii()).ok_or(SealError::DamagedKey)?);
-        Ok(Self(XChaCha20Poly1305::new(&Key::from(*key))))
+        Ok(Self::with_key(&key))
     }
 
     pub(crate) fn seal(&self, belongs_to: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {

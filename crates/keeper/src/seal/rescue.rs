@@ -1,35 +1,104 @@
 //! The rescue file: where an answer goes, sealed and durable, when the store will not take it (law 1). Every start
 //! drains it first. Answers that could not even be parsed are kept beside it (law 5).
 
-use super::{SealError, Sealer};
+use super::{KeySource, SealError, Sealer};
 use crate::store::document;
 use crate::store::durable::Durable;
-use crate::{random, unix};
+use crate::unix;
 use perennial_core::connection::Version;
 use perennial_core::secret::Fingerprint;
 use perennial_core::{Connection, UnixTime};
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where rescue files and their key live.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Places {
-    /// The directory of the rescue files; best on another disk than the store.
-    pub rescue_dir: PathBuf,
-    /// The file of the master key.
-    pub master_key: PathBuf,
+    /// Where the files lie; best on another disk than the store.
+    pub shelf: Arc<dyn Shelf>,
+    /// Where the master key comes from.
+    pub master_key: KeySource,
 }
 
 impl Places {
-    /// The places of the XDG base directory specification, below `state_home` and `data_home`.
+    /// The places of the XDG base directory specification, below `state_home` and `config_home`.
     #[must_use]
-    pub fn below(state_home: &Path, data_home: &Path) -> Self {
+    pub fn below(state_home: &Path, config_home: &Path) -> Self {
         Self {
-            rescue_dir: state_home.join("perennial").join("rescue"),
-            master_key: data_home.join("perennial").join("master.key"),
+            shelf: Arc::new(Directory(state_home.join("perennial").join("rescue"))),
+            master_key: KeySource::File(config_home.join("perennial").join("master.key")),
         }
+    }
+}
+
+/// A few named files. It is a trait so that a simulation can let it fail; programs use a [`Directory`].
+pub trait Shelf: fmt::Debug + Send + Sync + 'static {
+    /// Makes sure that something could be written.
+    ///
+    /// # Errors
+    /// When the place cannot be made.
+    fn prepare(&self) -> io::Result<()>;
+
+    /// The names of all files there; none where nothing can be listed.
+    fn names(&self) -> Vec<String>;
+
+    /// The contents of one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// Writes one, durably.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn write(&self, name: &str, contents: &[u8]) -> io::Result<()>;
+
+    /// Removes one, durably.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// What a person would call the file.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// A directory that only its owner may enter.
+#[derive(Debug)]
+pub struct Directory(pub PathBuf);
+
+impl Shelf for Directory {
+    fn prepare(&self) -> io::Result<()> {
+        unix::make_private_dir(&self.0)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(name))
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        self.prepare()?;
+        Durable::new(self.path(name)).replace(contents)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))?;
+        unix::sync_dir(&self.0)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 
@@ -43,7 +112,8 @@ pub(crate) struct Rescue {
 /// Tokens that a store would not take.
 #[derive(Debug)]
 pub(crate) struct Rescued {
-    pub(crate) file: PathBuf,
+    pub(crate) file: String,
+    pub(crate) path: PathBuf,
     pub(crate) name: String,
     pub(crate) from: Version,
     pub(crate) document: Map<String, Value>,
@@ -56,34 +126,42 @@ impl Rescue {
 
     /// True when there is something to drain: one look into one directory.
     pub(crate) fn is_needed(&self) -> bool {
-        !self.files().is_empty()
+        !self.files("tokens").is_empty()
     }
 
     /// Makes sure that the key is there before it is needed.
     pub(crate) fn prepare(&self) -> Result<(), SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
-        unix::make_private_dir(&places.rescue_dir)?;
-        Sealer::with_key_file(&places.master_key).map(|_| ())
+        places.shelf.prepare()?;
+        Sealer::from_source(&places.master_key).map(|_| ())
     }
 
     /// Keeps tokens that were to replace those of version `from`.
-    pub(crate) fn keep(&self, from: &Version, next: &Connection, at: UnixTime) -> Result<PathBuf, SealError> {
+    pub(crate) fn keep(
+        &self,
+        id: &str,
+        from: &Version,
+        next: &Connection,
+        at: UnixTime,
+    ) -> Result<PathBuf, SealError> {
         let record = json!({
             "store": self.store,
             "name": next.name,
             "at": at.0,
-            "from": {
-                "grant_id": from.grant_id,
-                "generation": from.generation,
-                "refresh": from.refresh.as_ref().map(Fingerprint::as_str),
-            },
-            "document": document::write(next, &Map::new(), &unix::kernel_id()),
+            "from": document::write_version(from),
+            "document": document::write(next, &Map::new()),
         });
-        self.write("tokens", &record)
+        self.write("tokens", id, &record)
     }
 
     /// Keeps the body of a 200 that could not be parsed.
-    pub(crate) fn keep_unparsed(&self, name: &str, body: &[u8], at: UnixTime) -> Result<PathBuf, SealError> {
+    pub(crate) fn keep_unparsed(
+        &self,
+        id: &str,
+        name: &str,
+        body: &[u8],
+        at: UnixTime,
+    ) -> Result<PathBuf, SealError> {
         let mut record = json!({"store": self.store, "name": name, "at": at.0});
         // Not one byte may change: what looks like rubbish may be tokens in a coding that nobody here knows.
         match std::str::from_utf8(body) {
@@ -92,45 +170,48 @@ impl Rescue {
                 record["body_hex"] = body.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
             }
         }
-        self.write("answer", &record)
+        self.write("answer", id, &record)
     }
 
     /// Tokens that wait to be taken into the store; what does not open is told and left where it is.
     pub(crate) fn waiting(&self) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
         let Some(places) = &self.places else { return Vec::new() };
-        let open = |file: &PathBuf| -> Result<Rescued, SealError> {
-            let sealer = Sealer::with_key_file(&places.master_key)?;
-            let plain = sealer.open(&self.belongs_to("tokens"), &fs::read(file)?)?;
-            rescued(file, &plain).ok_or(SealError::Foreign)
+        let open = |file: &str| -> Result<Rescued, SealError> {
+            let sealer = Sealer::from_source(&places.master_key)?;
+            let plain = sealer.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
+            rescued(file, places.shelf.path(file), &plain).ok_or(SealError::Foreign)
         };
-        self.files().into_iter().map(|file| open(&file).map_err(|error| (file, error))).collect()
+        let told = |file: String| open(&file).map_err(|error| (places.shelf.path(&file), error));
+        self.files("tokens").into_iter().map(told).collect()
+    }
+
+    /// True while tokens still wait in there: another process may have been quicker.
+    pub(crate) fn still_waits(&self, rescued: &Rescued) -> bool {
+        self.files("tokens").contains(&rescued.file)
     }
 
     /// Forgets what the store has taken.
     pub(crate) fn done(&self, rescued: &Rescued) -> Result<(), SealError> {
-        fs::remove_file(&rescued.file)?;
-        Ok(unix::sync_dir(rescued.file.parent().unwrap_or(Path::new(".")))?)
+        let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
+        Ok(places.shelf.remove(&rescued.file)?)
     }
 
-    fn write(&self, kind: &str, record: &Value) -> Result<PathBuf, SealError> {
+    fn write(&self, kind: &str, id: &str, record: &Value) -> Result<PathBuf, SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
-        unix::make_private_dir(&places.rescue_dir)?;
         let plain = Zeroizing::new(record.to_string());
         let sealed =
-            Sealer::with_key_file(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
-        let path = places.rescue_dir.join(format!("{}-{kind}-{}", self.prefix(), random::id()));
-        Durable::new(path.clone()).replace(&sealed)?;
-        Ok(path)
+            Sealer::from_source(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
+        let name = format!("{}-{kind}-{id}", self.prefix());
+        places.shelf.write(&name, &sealed)?;
+        Ok(places.shelf.path(&name))
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    /// One look into one directory.
+    fn files(&self, kind: &str) -> Vec<String> {
         let Some(places) = &self.places else { return Vec::new() };
-        let Ok(entries) = fs::read_dir(&places.rescue_dir) else { return Vec::new() };
-        let prefix = format!("{}-tokens-", self.prefix());
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
-            .collect();
+        let prefix = format!("{}-{kind}-", self.prefix());
+        let mut files = places.shelf.names();
+        files.retain(|name| name.starts_with(&prefix));
         files.sort();
         files
     }
@@ -144,18 +225,12 @@ impl Rescue {
     }
 }
 
-fn rescued(file: &Path, plain: &[u8]) -> Option<Rescued> {
+fn rescued(file: &str, path: PathBuf, plain: &[u8]) -> Option<Rescued> {
     let Ok(Value::Object(mut record)) = serde_json::from_slice(plain) else { return None };
-    let from = record.get("from")?;
-    let text = |name: &str| from.get(name).and_then(Value::as_str);
-    let from = Version {
-        grant_id: text("grant_id").map(str::to_owned),
-        generation: from.get("generation")?.as_u64()?,
-        refresh: text("refresh").and_then(Fingerprint::parse),
-    };
+    let from = document::read_version(record.get("from")?)?;
     let name = record.get("name")?.as_str()?.to_owned();
     let Some(Value::Object(document)) = record.remove("document") else { return None };
-    Some(Rescued { file: file.to_owned(), name, from, document })
+    Some(Rescued { file: file.to_owned(), path, name, from, document })
 }
 
 #[cfg(test)]
@@ -165,13 +240,13 @@ mod tests {
     #[test]
     fn law_5_an_unparsed_answer_is_kept_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places::below(&dir.path().join("state"), &dir.path().join("data"));
+        let places = Places::below(&dir.path().join("state"), &dir.path().join("config"));
         let rescue = Rescue::new(Some(places.clone()), "store".to_owned());
         for (body, name, kept) in
             [(&b"<html>"[..], "body", "<html>"), (b"\x1f\x8b\xff", "body_hex", "1f8bff")]
         {
-            let path = rescue.keep_unparsed("default", body, UnixTime(1)).unwrap();
-            let sealer = Sealer::with_key_file(&places.master_key).unwrap();
+            let path = rescue.keep_unparsed("id", "default", body, UnixTime(1)).unwrap();
+            let sealer = Sealer::from_source(&places.master_key).unwrap();
             let plain = sealer.open("rescue answer store", &fs::read(path).unwrap()).unwrap();
             let record: Value = serde_json::from_slice(&plain).unwrap();
             assert_eq!(record[name], kept);

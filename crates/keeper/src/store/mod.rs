@@ -5,20 +5,26 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
+//! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
+//! | [`record`] | an entry of the journal as JSON |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod document;
 pub(crate) mod durable;
+pub mod memory;
+pub mod record;
 pub mod sap_sample;
 
-use perennial_core::Connection;
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
+use perennial_core::journal::Entry;
 use perennial_core::secret::RequestToken;
+use perennial_core::{Connection, UnixTime};
 use std::io;
 use std::path::PathBuf;
 
+pub use memory::Memory;
 pub use sap_sample::SapSample;
 
 /// Where connections are kept. Methods are synchronous and short; what waits, waits outside.
@@ -49,10 +55,103 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be written: a store that cannot write spends no token (law 4).
     fn try_claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, StoreError>;
+
+    /// The names of the connections whose renewal is due at `at`, by the server's clock.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {
+        let mut due = Vec::new();
+        for name in self.names()? {
+            if self.read(&name)?.renew_at().is_some_and(|renew_at| renew_at <= at) {
+                due.push(name);
+            }
+        }
+        Ok(due)
+    }
+
+    /// Entries of the journal behind number `after`, oldest first, at most `limit` of them: the newest ones where
+    /// `after` is none. Of one connection, or of all.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn journal(
+        &self,
+        name: Option<&str>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Puts an entry down that belongs to no write.
+    ///
+    /// # Errors
+    /// When it cannot be written. Nobody may fail for that alone.
+    fn note(&self, name: &str, entry: &Entry) -> Result<(), StoreError>;
+
+    /// Takes a new connection in, with its app, and with tokens if it has any.
+    ///
+    /// # Errors
+    /// When the name is taken or no name, or the store takes none ([`StoreError::Fixed`]).
+    fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError>;
+
+    /// Replaces what a person gives: client secret, company, request token (law 6: the next flight reads it anew).
+    ///
+    /// # Errors
+    /// When there is no such connection, or a person edits the file ([`StoreError::Fixed`]).
+    fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError>;
+
+    /// Gives a connection another name; its identity and its history stay.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the new name is taken, or the store takes none.
+    fn rename(&self, name: &str, to: &str) -> Result<(), StoreError>;
+
+    /// Puts a connection away, with all that is held of it: nobody is served from it any more (law 5: a person may
+    /// have erred).
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot do it.
+    fn remove(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Brings back what was last put away under this name.
+    ///
+    /// # Errors
+    /// When nothing was, or the name is taken again.
+    fn restore(&self, name: &str) -> Result<(), StoreError>;
+}
+
+/// An entry of the journal, as it stands in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Grows from entry to entry; what `after` counts by.
+    pub number: u64,
+    /// The connection's name today.
+    pub connection: String,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// Names are typed, and stand in messages and file names: letters, digits and `. _ - @`, at most 128 of them, and no
+/// dot or dash in front.
+///
+/// # Errors
+/// When this is none.
+pub fn check_name(name: &str) -> Result<(), StoreError> {
+    let plain = |c: char| c.is_alphanumeric() || "._-@".contains(c);
+    let good = !name.is_empty()
+        && name.chars().count() <= 128
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-']);
+    if good { Ok(()) } else { Err(StoreError::BadName { name: perennial_core::token_endpoint::plain(name) }) }
 }
 
 /// The exclusive right to present a connection's refresh token. Dropping it gives it back; so does dying.
 pub trait Claim: Send + Sync {
+    /// Names the lock that stands behind it. Whoever finds an open intent under the same lock knows that its sender is
+    /// dead, for else he would not hold it; under any other lock the sender may live, and its deadline is waited out
+    /// (law 2).
+    fn lock(&self) -> &str;
+
     /// Looks again (law 3).
     ///
     /// # Errors
@@ -81,6 +180,7 @@ pub trait Claim: Send + Sync {
 
 /// An app, and what a person has given to obtain a grant with.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct App {
     /// The OAuth client.
     pub client: Client,
@@ -88,6 +188,22 @@ pub struct App {
     pub company: Option<Principal>,
     /// The request token to obtain it with, where one is filled in.
     pub request_token: Option<RequestToken>,
+    /// Since when the request token has been known here, by this host's clock: it is at least this old.
+    pub known_since: Option<UnixTime>,
+}
+
+impl App {
+    /// An app with a grant to be obtained, or none yet.
+    #[must_use]
+    pub fn new(client: Client, company: Option<Principal>, request_token: Option<RequestToken>) -> Self {
+        Self { client, company, request_token, known_since: None }
+    }
+
+    /// The same, with the time since when the request token has been known.
+    #[must_use]
+    pub fn known_since(self, at: UnixTime) -> Self {
+        Self { known_since: Some(at), ..self }
+    }
 }
 
 /// Why a store could not do what it was asked.
@@ -123,6 +239,48 @@ pub enum StoreError {
         path: PathBuf,
         /// One text for each field.
         problems: Vec<String>,
+    },
+    /// The file is a store's, and has been damaged: cut short, overwritten, or an older copy of itself.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// The newest good copy of it, where there is one.
+        backup: Option<PathBuf>,
+    },
+    /// What is sealed there does not open with this master key.
+    #[error("{} does not open: {reason}", path.display())]
+    Closed {
+        /// The store's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Two connections cannot have one name.
+    #[error("there is a connection named \"{name}\" already in {store}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The store.
+        store: String,
+    },
+    /// A name that would be trouble in a shell or in a file name.
+    #[error("\"{name}\" is no name for a connection")]
+    BadName {
+        /// The name, as far as it may be shown.
+        name: String,
+    },
+    /// This store has what it has.
+    #[error("{store} {cannot}")]
+    Fixed {
+        /// The store.
+        store: String,
+        /// What it does not do.
+        cannot: &'static str,
+        /// What a person does instead.
+        instead: &'static str,
     },
     /// Others may tamper with the directory, or a file is protected against us.
     #[error("{} {reason}", path.display())]

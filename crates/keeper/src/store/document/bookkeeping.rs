@@ -6,16 +6,16 @@ use perennial_core::connection::{
     Aside, Candidate, Condition, Connection, Fault, Intent, Previous, RequestTokenUse,
 };
 use perennial_core::grant::Principal;
-use perennial_core::profile::Purpose;
+use perennial_core::profile::{Profile, Purpose};
 use perennial_core::secret::{Fingerprint, RefreshToken};
-use perennial_core::time::{Expiry, Skew};
+use perennial_core::time::{Expiry, HostClock, Skew};
 use perennial_core::token_endpoint::TokenResponse;
 use perennial_core::verdict::Verdict;
-use perennial_core::{Origin, UnixTime};
+use perennial_core::{Origin, Policy, UnixTime};
 use serde_json::{Value, json};
 
 /// `was` is what stands there now: of its lists, entries that cannot be read stay.
-pub(super) fn write(connection: &Connection, was: &Members, version: i64, kernel: &str) -> Members {
+pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Members {
     let mut own = Members::new();
     let mut put = |name: &str, value: Value| {
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -47,11 +47,41 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64, kernel
     put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
     put("forced_at", json!(connection.forced_at.map(|at| at.0)));
     put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
-    if connection.skew != Skew::default() {
+    if let Some(host) = &connection.clock {
         let Skew { seconds, suspected } = connection.skew;
-        put("clock", json!({"kernel": kernel, "skew": seconds, "suspected": suspected}));
+        let (kernel, boot_epoch) = (&host.kernel, host.boot_epoch);
+        put(
+            "clock",
+            json!({"kernel": kernel, "boot_epoch": boot_epoch, "skew": seconds, "suspected": suspected}),
+        );
+    }
+    let policy: Members = connection
+        .policy
+        .overrides(connection.profile)
+        .map(|(name, text)| (name.to_owned(), json!(text)))
+        .collect();
+    if !policy.is_empty() {
+        put("policy", Value::Object(policy));
     }
     own
+}
+
+pub(super) fn clock_from(value: &Members) -> Option<(HostClock, Skew)> {
+    let host =
+        HostClock { kernel: text(value, "kernel")?.to_owned(), boot_epoch: number(value, "boot_epoch")? };
+    let skew = Skew { seconds: number(value, "skew").unwrap_or(0), suspected: number(value, "suspected") };
+    Some((host, skew))
+}
+
+/// The profile's numbers with those that a person has changed; one that cannot be read is the profile's.
+pub(super) fn policy_from(own: &Members, profile: &Profile) -> Policy {
+    let mut policy = Policy::of(profile);
+    for (name, value) in object(own, "policy").into_iter().flatten() {
+        if let Err(problem) = policy.set(name, value.as_str().unwrap_or_default()) {
+            tracing::warn!(%problem, "a number of the policy is not understood");
+        }
+    }
+    policy
 }
 
 /// Entries that nobody here can read: there may be a refresh token in one (law 5).

@@ -6,7 +6,7 @@ use perennial_core::time::Expiry;
 use serde_json::{Map, Value};
 
 /// A JSON object's members, in their order.
-pub(super) type Members = Map<String, Value>;
+pub type Members = Map<String, Value>;
 
 pub(super) fn expiry(at: UnixTime, stated: bool) -> Expiry {
     if stated { Expiry::Stated(at) } else { Expiry::Assumed(at) }

@@ -11,13 +11,15 @@
 mod bookkeeping;
 mod members;
 
-use members::{Members, count, expiry, list, number, object, principal, text, time};
+use members::{count, expiry, list, number, object, principal, text, time};
+
+pub use members::Members;
 use perennial_core::Origin;
-use perennial_core::connection::{Access, Connection, Held};
+use perennial_core::connection::{Access, Connection, Held, Version};
 use perennial_core::grant::Principal;
 use perennial_core::profile::{Profile, concur};
 use perennial_core::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
-use perennial_core::time::{Expiry, Skew};
+use perennial_core::time::Expiry;
 use perennial_core::token_endpoint::response::{KNOWN_MEMBERS, Others, is_sendable};
 use perennial_core::token_endpoint::{jwt, wire};
 use serde_json::{Map, Value, json};
@@ -50,10 +52,9 @@ pub struct Read {
     pub by_another: bool,
 }
 
-/// Reads a document. `fresh` is the connection to start from, with id, name and profile; `kernel` names the running
-/// kernel, whose measured clock alone is taken over.
+/// Reads a document. `fresh` is the connection to start from, with id, name and profile.
 #[must_use]
-pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
+pub fn read(members: &Members, fresh: Connection) -> Read {
     let empty = Members::new();
     let own = members.get(BOOKKEEPING).and_then(Value::as_object).unwrap_or(&empty);
     let mut connection = fresh;
@@ -65,13 +66,10 @@ pub fn read(members: &Members, fresh: Connection, kernel: &str) -> Read {
     if let Some(profile) = text(own, "profile").and_then(Profile::named) {
         connection.profile = profile;
     }
-    connection.skew = object(own, "clock")
-        .filter(|clock| text(clock, "kernel") == Some(kernel))
-        .map(|clock| Skew {
-            seconds: number(clock, "skew").unwrap_or(0),
-            suspected: number(clock, "suspected"),
-        })
-        .unwrap_or_default();
+    if let Some((clock, skew)) = object(own, "clock").and_then(bookkeeping::clock_from) {
+        (connection.clock, connection.skew) = (Some(clock), skew);
+    }
+    connection.policy = bookkeeping::policy_from(own, connection.profile);
     connection.previous = list(own, "previous").filter_map(bookkeeping::previous_from).collect();
     connection.candidates = list(own, "candidates").filter_map(bookkeeping::candidate_from).collect();
     connection.last_fault = object(own, "last_fault").and_then(bookkeeping::fault_from);
@@ -177,7 +175,7 @@ fn is_ours(name: &str) -> bool {
 
 /// Writes a connection into a document. `members` is what stands there now: keys that nobody here knows survive.
 #[must_use]
-pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Members {
+pub fn write(connection: &Connection, members: &Members) -> Members {
     let mut next = members.clone();
     let was = match next.shift_remove(BOOKKEEPING) {
         Some(Value::Object(own)) => own,
@@ -193,7 +191,7 @@ pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Member
             next.insert(COMPANY.to_owned(), json!(principal.as_str()));
         }
     }
-    let mut own = bookkeeping::write(connection, &was, VERSION, kernel);
+    let mut own = bookkeeping::write(connection, &was, VERSION);
     // Of what stands in the document, whoever issued it: this is how a later look sees that somebody else wrote.
     for (token, print) in [("refresh_token", "refresh_fingerprint"), ("access_token", "access_fingerprint")] {
         if let Some(token) = text(&next, token) {
@@ -202,6 +200,34 @@ pub fn write(connection: &Connection, members: &Members, kernel: &str) -> Member
     }
     next.insert(BOOKKEEPING.to_owned(), Value::Object(own));
     next
+}
+
+/// A version as JSON: what a commit or a rescued answer was derived from.
+#[must_use]
+pub fn write_version(version: &Version) -> Value {
+    let refresh = version.refresh.as_ref().map(Fingerprint::as_str);
+    let mut members = Members::new();
+    members.insert("generation".to_owned(), json!(version.generation));
+    for (name, text) in
+        [("grant_id", version.grant_id.as_deref()), ("refresh", refresh), ("intent", version.intent.as_deref())]
+    {
+        if let Some(text) = text {
+            members.insert(name.to_owned(), json!(text));
+        }
+    }
+    Value::Object(members)
+}
+
+/// Reads what [`write_version`] wrote.
+#[must_use]
+pub fn read_version(value: &Value) -> Option<Version> {
+    let members = value.as_object()?;
+    Some(Version {
+        grant_id: text(members, "grant_id").map(str::to_owned),
+        generation: count(members, "generation")?,
+        refresh: text(members, "refresh").and_then(Fingerprint::parse),
+        intent: text(members, "intent").map(str::to_owned),
+    })
 }
 
 /// The answer's members, by the names and in the order that SAP documents.
@@ -236,10 +262,15 @@ mod tests {
     use super::*;
     use perennial_core::connection::{Answered, Aside, Plan};
     use perennial_core::profile::Purpose;
+    use perennial_core::time::{HostClock, Skew};
     use perennial_core::{TokenResponse, UnixTime};
     use std::time::Duration;
 
     const KERNEL: &str = "kernel";
+
+    fn host() -> HostClock {
+        HostClock { kernel: KERNEL.into(), boot_epoch: 1_799_000_000 }
+    }
 
     fn fresh() -> Connection {
         Connection::new("id", "default", &concur::CONCUR)
@@ -271,8 +302,13 @@ mod tests {
     fn held() -> Connection {
         let base = Origin::parse("https://127.0.0.1:8443").unwrap();
         let at = UnixTime(1_800_000_000);
-        let answered =
-            Answered { base: base.clone(), sent_at: at, received_at: at, date: Some(at.plus(100)) };
+        let answered = Answered {
+            base: base.clone(),
+            sent_at: at,
+            received_at: at,
+            date: Some(at.plus(100)),
+            host: host(),
+        };
         let intended = fresh().intend(plan(Purpose::Obtain, &base));
         intended
             .set_aside(&answer("late"), &answered, Aside::Late)
@@ -283,15 +319,15 @@ mod tests {
     #[test]
     fn a_connection_survives_being_written_down() {
         let connection = held();
-        let members = write(&connection, &Members::new(), KERNEL);
-        let read = read(&members, fresh(), KERNEL);
+        let members = write(&connection, &Members::new());
+        let read = read(&members, fresh());
         assert_eq!(read.connection, connection);
         assert!(!read.by_another);
     }
 
     #[test]
     fn the_samples_members_stand_where_the_sample_reads_them() {
-        let members = write(&held(), &Members::new(), KERNEL);
+        let members = write(&held(), &Members::new());
         assert_eq!(members["refresh_expires_in"], 1_900_000_000);
         assert_eq!(members["expires_in"], 3600);
         assert_eq!(members["token_type"], "Bearer");
@@ -301,7 +337,7 @@ mod tests {
     #[test]
     fn unknown_keys_survive_a_rewrite_and_a_damaged_bookkeeping_is_kept() {
         let odd = json!({"mine": 1, "perennial": "scribble"});
-        let members = write(&held(), odd.as_object().unwrap(), KERNEL);
+        let members = write(&held(), odd.as_object().unwrap());
         assert_eq!(members["mine"], 1);
         assert_eq!(members["perennial.damaged"], "scribble");
     }
@@ -310,7 +346,7 @@ mod tests {
     fn an_unknown_number_survives_to_the_last_digit() {
         let text = r#"{"refresh_token":"r","novelty":0.48183792520110524}"#;
         let members: Members = serde_json::from_str(text).unwrap();
-        let written = Value::Object(write(&read(&members, fresh(), KERNEL).connection, &members, KERNEL));
+        let written = Value::Object(write(&read(&members, fresh()).connection, &members));
         assert!(written.to_string().contains("0.48183792520110524"), "{written}");
     }
 
@@ -324,8 +360,8 @@ mod tests {
             },
         });
         let odd = odd.as_object().unwrap();
-        let once = write(&read(odd, fresh(), KERNEL).connection, odd, KERNEL);
-        let twice = write(&held(), &once, KERNEL);
+        let once = write(&read(odd, fresh()).connection, odd);
+        let twice = write(&held(), &once);
         assert_eq!(twice["perennial"]["previous"][0]["refresh_token"], "without a base");
         assert_eq!(twice["perennial"]["candidates"][0]["answer"]["refresh_token"], "late");
         assert_eq!(twice["perennial"]["candidates"][1]["answer"]["refresh_token"], "not in a list");
@@ -334,13 +370,13 @@ mod tests {
     #[test]
     fn law_13_a_text_that_says_nothing_and_an_answers_own_company_name_nobody() {
         let blank = json!({"refresh_token": "r", "companyUUID": " ", "perennial": {"principal": " "}});
-        assert_eq!(read(blank.as_object().unwrap(), fresh(), KERNEL).connection.principal, None);
+        assert_eq!(read(blank.as_object().unwrap(), fresh()).connection.principal, None);
         let mut connection = held();
         let company =
             [("companyUUID".to_owned(), json!("theirs")), ("perennial".to_owned(), json!("theirs"))];
         connection.held.as_mut().unwrap().others.0.extend(company);
-        let written = write(&connection, &Members::new(), KERNEL);
-        assert_eq!(read(&written, fresh(), KERNEL).connection.principal, None);
+        let written = write(&connection, &Members::new());
+        assert_eq!(read(&written, fresh()).connection.principal, None);
     }
 
     #[test]
@@ -348,18 +384,18 @@ mod tests {
         for last in [i64::MAX.unsigned_abs(), u64::MAX] {
             let file = json!({"refresh_token": "r", "perennial": {"generation": last}});
             let file = file.as_object().unwrap();
-            let connection = read(file, fresh(), KERNEL).connection;
+            let connection = read(file, fresh()).connection;
             assert_eq!(connection.version().generation, last.saturating_add(1));
-            let written = write(&connection, file, KERNEL);
-            assert_eq!(read(&written, fresh(), KERNEL).connection, connection);
+            let written = write(&connection, file);
+            assert_eq!(read(&written, fresh()).connection, connection);
         }
     }
 
     #[test]
     fn tokens_that_the_sample_wrote_are_a_new_grant_at_every_look_the_same() {
-        let mut members = write(&held(), &Members::new(), KERNEL);
+        let mut members = write(&held(), &Members::new());
         members.insert("refresh_token".into(), json!("by-the-sample"));
-        let (one, two) = (read(&members, fresh(), KERNEL), read(&members, fresh(), KERNEL));
+        let (one, two) = (read(&members, fresh()), read(&members, fresh()));
         assert!(one.by_another);
         assert_eq!(one.connection.version(), two.connection.version());
         assert_ne!(one.connection.version().grant_id, held().version().grant_id);
@@ -370,18 +406,19 @@ mod tests {
     fn an_intent_on_the_samples_own_file_is_found_again() {
         let sample = json!({"access_token": "opaque", "refresh_token": "r", "companyUUID": "c"});
         let sample = sample.as_object().unwrap();
-        let connection = read(sample, fresh(), KERNEL).connection;
+        let connection = read(sample, fresh()).connection;
         let base = Origin::parse("https://us2.api.concursolutions.com").unwrap();
         let intended = connection.intend(plan(Purpose::Refresh, &base));
-        let again = read(&write(&intended, sample, KERNEL), fresh(), KERNEL);
+        let again = read(&write(&intended, sample), fresh());
         assert_eq!(again.connection, intended);
         assert!(!again.by_another);
     }
 
     #[test]
-    fn another_kernels_clock_is_not_ours() {
-        let members = write(&held(), &Members::new(), KERNEL);
-        assert_eq!(read(&members, fresh(), KERNEL).connection.skew.seconds, 100);
-        assert_eq!(read(&members, fresh(), "other").connection.skew, Skew::default());
+    fn law_11_another_kernels_clock_is_not_ours() {
+        let read = read(&write(&held(), &Members::new()), fresh()).connection;
+        assert_eq!(read.clone().seen_on(&host()).skew.seconds, 100);
+        let elsewhere = HostClock { kernel: "other".into(), ..host() };
+        assert_eq!(read.seen_on(&elsewhere).skew, Skew::default());
     }
 }

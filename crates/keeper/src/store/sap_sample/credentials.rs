@@ -134,7 +134,7 @@ impl Credentials {
     }
 
     pub(super) fn into_app(self) -> App {
-        App { client: self.client, company: Some(self.company), request_token: self.request_token }
+        App::new(self.client, Some(self.company), self.request_token)
     }
 }
 

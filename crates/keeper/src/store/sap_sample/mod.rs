@@ -6,12 +6,14 @@
 //! renamed, so that two processes cannot hold locks on two different files of the same name.
 
 pub mod credentials;
+mod journal_file;
 mod token_file;
 
 use super::durable::Durable;
-use super::{App, Claim, Store, StoreError};
+use super::{App, Claim, Recorded, Store, StoreError};
 use crate::unix;
 use perennial_core::Connection;
+use perennial_core::journal::Entry;
 use perennial_core::profile::concur::CONCUR;
 use perennial_core::secret::Fingerprint;
 use std::fs;
@@ -128,5 +130,54 @@ impl Store for SapSample {
         self.check_name(name)?;
         let locked = Locked::try_lock(&self.file)?;
         Ok(locked.map(|locked| Box::new(locked) as Box<dyn Claim>))
+    }
+
+    fn journal(
+        &self,
+        name: Option<&str>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        name.map_or(Ok(()), |name| self.check_name(name))?;
+        self.file.journal().read(after, limit)
+    }
+
+    fn note(&self, name: &str, entry: &Entry) -> Result<(), StoreError> {
+        self.check_name(name)?;
+        let journal = self.file.journal();
+        journal.append(std::slice::from_ref(entry)).map_err(StoreError::io("write", self.file.path()))
+    }
+
+    fn add(&self, _: &Connection, _: &App) -> Result<(), StoreError> {
+        Err(self.fixed(
+            "holds one connection, named default",
+            "keep others in another store: --store sqlite:FILE",
+        ))
+    }
+
+    fn put_app(&self, name: &str, _: &App) -> Result<(), StoreError> {
+        self.check_name(name)?;
+        let instead = "fill credentials.json in, then: perennial run";
+        Err(self.fixed("takes its credentials from a file that a person edits", instead))
+    }
+
+    fn rename(&self, name: &str, _: &str) -> Result<(), StoreError> {
+        self.check_name(name)?;
+        Err(self.fixed("calls its one connection default", "rename the directory"))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.check_name(name)?;
+        Err(self.fixed("is two files that are yours", "move the directory away, once nothing uses it"))
+    }
+
+    fn restore(&self, name: &str) -> Result<(), StoreError> {
+        self.remove(name)
+    }
+}
+
+impl SapSample {
+    fn fixed(&self, cannot: &'static str, instead: &'static str) -> StoreError {
+        StoreError::Fixed { store: self.address(), cannot, instead }
     }
 }

@@ -4,9 +4,11 @@ use super::super::document::{self, Read};
 use super::super::durable::Durable;
 use super::super::{Claim, StoreError, WriteError};
 use super::credentials::object;
+use super::journal_file::Journal;
 use crate::unix;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
+use perennial_core::journal;
 use perennial_core::token_endpoint::response::is_sendable;
 use serde_json::{Map, Value};
 use std::fs::{self, File, TryLockError};
@@ -23,12 +25,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct TokenFile {
     file: Durable,
     fresh: Connection,
-    kernel: String,
 }
 
 impl TokenFile {
     pub(super) fn new(file: Durable, fresh: Connection) -> Self {
-        Self { file, fresh, kernel: unix::kernel_id() }
+        Self { file, fresh }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -114,6 +115,9 @@ pub(super) fn syntax(error: &serde_json::Error) -> String {
 #[derive(Debug)]
 pub(super) struct Locked {
     token_file: TokenFile,
+    /// Names the lock: the running kernel and the lock file itself.
+    name: String,
+    /// Held as long as it is open.
     _lock: File,
 }
 
@@ -134,7 +138,8 @@ impl Locked {
                 return Err(StoreError::Io { action: "lock", path: lock_path, source });
             }
         }
-        let locked = Self { token_file: token_file.clone(), _lock: lock };
+        let name = unix::lock_name(&lock).map_err(StoreError::io("lock", &lock_path))?;
+        let locked = Self { token_file: token_file.clone(), name, _lock: lock };
         locked.token_file.file.forget_unfinished();
         locked.finish_what_died()?;
         Ok(Some(locked))
@@ -160,8 +165,19 @@ impl Locked {
         Ok(())
     }
 
+    /// Somebody may have deleted the lock file, and somebody else may hold another one of its name by now: then ours
+    /// keeps nobody out, and nothing may be sent under it (law 2).
+    fn is_still_the_lock(&self) -> Result<bool, StoreError> {
+        let path = lock_path(self.token_file.path());
+        match File::open(&path).and_then(|file| unix::lock_name(&file)) {
+            Ok(name) => Ok(name == self.name),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("open", path)(error)),
+        }
+    }
+
     fn write(&mut self, from: &Version, next: &Connection, intended: bool) -> Result<(), WriteError> {
-        let TokenFile { file, kernel, .. } = &self.token_file;
+        let file = &self.token_file.file;
         let members = match self.token_file.members() {
             Ok(members) => members,
             // Tokens are at stake now: what cannot be read is kept under another name, and makes room (law 5).
@@ -172,10 +188,11 @@ impl Locked {
             Err(error) => return Err(error.into()),
         };
         let now = self.token_file.document(&members).connection;
-        if !members.is_empty() && now.version() != *from {
+        let has_moved = !members.is_empty() && now.version() != *from;
+        if has_moved || (intended && !self.is_still_the_lock()?) {
             return Err(WriteError::Moved(Box::new(now)));
         }
-        let mut document = document::write(next, &members, kernel);
+        let mut document = document::write(next, &members);
         if !intended {
             note_derivation(&mut document, from);
         }
@@ -190,17 +207,28 @@ impl Locked {
         } else {
             file.replace_in_reserved(&text)
         };
-        Ok(written.map_err(StoreError::io("write", file.path()))?)
+        written.map_err(StoreError::io("write", file.path()))?;
+        self.token_file.journal().append_all(&journal::between(&now, next));
+        Ok(())
     }
 }
 
 impl TokenFile {
+    /// What happened to the tokens in it: a file beside it.
+    pub(super) fn journal(&self) -> Journal {
+        Journal::beside(self.path())
+    }
+
     fn document(&self, members: &Map<String, Value>) -> Read {
-        document::read(members, self.fresh.clone(), &self.kernel)
+        document::read(members, self.fresh.clone())
     }
 }
 
 impl Claim for Locked {
+    fn lock(&self) -> &str {
+        &self.name
+    }
+
     fn read(&self) -> Result<Connection, StoreError> {
         Ok(self.token_file.read()?.connection)
     }
@@ -241,21 +269,12 @@ const DERIVED_FROM: &str = "derived_from";
 /// Which version a commit replaces: a successor that finds it unfinished can tell whether it still applies.
 fn note_derivation(document: &mut Map<String, Value>, from: &Version) {
     if let Some(Value::Object(own)) = document.get_mut(document::BOOKKEEPING) {
-        let refresh = from.refresh.as_ref().map(ToString::to_string);
-        let note =
-            serde_json::json!({"grant_id": from.grant_id, "generation": from.generation, "refresh": refresh});
-        own.insert(DERIVED_FROM.to_owned(), note);
+        own.insert(DERIVED_FROM.to_owned(), document::write_version(from));
     }
 }
 
 fn derived_from(document: &Map<String, Value>) -> Option<Version> {
-    let note = document.get(document::BOOKKEEPING)?.get(DERIVED_FROM)?;
-    let text = |name: &str| note.get(name).and_then(Value::as_str);
-    Some(Version {
-        grant_id: text("grant_id").map(str::to_owned),
-        generation: note.get("generation")?.as_u64()?,
-        refresh: text("refresh").and_then(perennial_core::Fingerprint::parse),
-    })
+    document::read_version(document.get(document::BOOKKEEPING)?.get(DERIVED_FROM)?)
 }
 
 fn render(document: &Map<String, Value>) -> Zeroizing<Vec<u8>> {

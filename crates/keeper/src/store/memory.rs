@@ -1,0 +1,219 @@
+//! Nothing but memory. What is kept here is gone with the process: it serves tests, and programs that have a place of
+//! their own for a refresh token and only want to be handed access tokens.
+
+use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use crate::random;
+use perennial_core::Connection;
+use perennial_core::connection::Version;
+use perennial_core::journal::{self, Entry};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A store in memory. Its clones are the same store.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    id: String,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    rows: BTreeMap<String, Row>,
+    removed: Vec<(String, Row)>,
+    /// By connection id, so that a renamed connection keeps its history.
+    journal: Vec<(String, Entry)>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    connection: Connection,
+    app: App,
+    is_claimed: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { id: random::id(), kept: Arc::default() }
+    }
+}
+
+impl Memory {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn none(&self, name: &str) -> StoreError {
+        StoreError::NoSuchConnection { name: name.to_owned(), store: self.address() }
+    }
+
+    fn row(&self, name: &str) -> Result<Row, StoreError> {
+        self.kept().rows.get(name).cloned().ok_or_else(|| self.none(name))
+    }
+
+    fn free(&self, kept: &Kept, name: &str) -> Result<(), StoreError> {
+        check_name(name)?;
+        if kept.rows.contains_key(name) {
+            return Err(StoreError::NameTaken { name: name.to_owned(), store: self.address() });
+        }
+        Ok(())
+    }
+}
+
+impl Store for Memory {
+    fn address(&self) -> String {
+        format!("memory:{}", self.id)
+    }
+
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.kept().rows.keys().cloned().collect())
+    }
+
+    fn read(&self, name: &str) -> Result<Connection, StoreError> {
+        Ok(self.row(name)?.connection)
+    }
+
+    fn app(&self, name: &str) -> Result<App, StoreError> {
+        Ok(self.row(name)?.app)
+    }
+
+    fn try_claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, StoreError> {
+        let mut kept = self.kept();
+        let row = kept.rows.get_mut(name).ok_or_else(|| self.none(name))?;
+        if std::mem::replace(&mut row.is_claimed, true) {
+            return Ok(None);
+        }
+        let (store, id) = (self.clone(), row.connection.id.clone());
+        Ok(Some(Box::new(Held { lock: self.address(), store, id, name: name.to_owned() })))
+    }
+
+    fn journal(
+        &self,
+        name: Option<&str>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let kept = self.kept();
+        let names: BTreeMap<_, _> =
+            kept.rows.values().map(|row| (&row.connection.id, &row.connection.name)).collect();
+        let wanted = (1..).zip(&kept.journal).filter_map(|(number, (id, entry))| {
+            let connection = names.get(id).map(|name| (*name).clone())?;
+            let wanted = name.is_none_or(|name| name == connection);
+            wanted.then(|| Recorded { number, connection, entry: entry.clone() })
+        });
+        let mut entries: Vec<_> =
+            wanted.filter(|recorded| after.is_none_or(|after| recorded.number > after)).collect();
+        match after {
+            Some(_) => entries.truncate(limit),
+            None => drop(entries.drain(..entries.len().saturating_sub(limit))),
+        }
+        Ok(entries)
+    }
+
+    fn note(&self, name: &str, entry: &Entry) -> Result<(), StoreError> {
+        let id = self.row(name)?.connection.id;
+        self.kept().journal.push((id, entry.clone()));
+        Ok(())
+    }
+
+    fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        self.free(&kept, &connection.name)?;
+        let row = Row { connection: connection.clone(), app: app.clone(), is_claimed: false };
+        kept.rows.insert(connection.name.clone(), row);
+        Ok(())
+    }
+
+    fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        kept.rows.get_mut(name).ok_or_else(|| self.none(name))?.app = app.clone();
+        Ok(())
+    }
+
+    fn rename(&self, name: &str, to: &str) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        self.free(&kept, to)?;
+        let mut row = kept.rows.remove(name).ok_or_else(|| self.none(name))?;
+        row.connection.name = to.to_owned();
+        kept.rows.insert(to.to_owned(), row);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        let row = kept.rows.remove(name).ok_or_else(|| self.none(name))?;
+        kept.removed.push((name.to_owned(), row));
+        Ok(())
+    }
+
+    fn restore(&self, name: &str) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        self.free(&kept, name)?;
+        let found = kept.removed.iter().rposition(|(removed, _)| removed == name);
+        let (_, row) = kept.removed.remove(found.ok_or_else(|| self.none(name))?);
+        kept.rows.insert(name.to_owned(), Row { is_claimed: false, ..row });
+        Ok(())
+    }
+}
+
+/// The claim of one connection, by its id: it may be renamed meanwhile.
+struct Held {
+    store: Memory,
+    lock: String,
+    id: String,
+    name: String,
+}
+
+impl Held {
+    fn write(&self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+        let mut kept = self.store.kept();
+        let row = kept.rows.values_mut().find(|row| row.connection.id == self.id);
+        let row = row.ok_or_else(|| self.store.none(&self.name))?;
+        if row.connection.version() != *from {
+            return Err(WriteError::Moved(Box::new(row.connection.clone())));
+        }
+        let entries = journal::between(&row.connection, next);
+        row.connection = Connection { name: row.connection.name.clone(), ..next.clone() };
+        kept.journal.extend(entries.into_iter().map(|entry| (self.id.clone(), entry)));
+        Ok(())
+    }
+}
+
+impl Claim for Held {
+    fn lock(&self) -> &str {
+        &self.lock
+    }
+
+    fn read(&self) -> Result<Connection, StoreError> {
+        let kept = self.store.kept();
+        let row = kept.rows.values().find(|row| row.connection.id == self.id);
+        row.map(|row| row.connection.clone()).ok_or_else(|| self.store.none(&self.name))
+    }
+
+    fn intend(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+        self.write(from, next)
+    }
+
+    fn commit(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+        self.write(from, next)
+    }
+
+    fn set_unreadable_aside(&mut self) -> Result<Option<PathBuf>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut kept = self.store.kept();
+        if let Some(row) = kept.rows.values_mut().find(|row| row.connection.id == self.id) {
+            row.is_claimed = false;
+        }
+    }
+}
