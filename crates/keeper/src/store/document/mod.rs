@@ -208,9 +208,11 @@ pub fn write_version(version: &Version) -> Value {
     let refresh = version.refresh.as_ref().map(Fingerprint::as_str);
     let mut members = Members::new();
     members.insert("generation".to_owned(), json!(version.generation));
-    for (name, text) in
-        [("grant_id", version.grant_id.as_deref()), ("refresh", refresh), ("intent", version.intent.as_deref())]
-    {
+    for (name, text) in [
+        ("grant_id", version.grant_id.as_deref()),
+        ("refresh", refresh),
+        ("fence", version.intent.as_deref()),
+    ] {
         if let Some(text) = text {
             members.insert(name.to_owned(), json!(text));
         }
@@ -226,7 +228,7 @@ pub fn read_version(value: &Value) -> Option<Version> {
         grant_id: text(members, "grant_id").map(str::to_owned),
         generation: count(members, "generation")?,
         refresh: text(members, "refresh").and_then(Fingerprint::parse),
-        intent: text(members, "intent").map(str::to_owned),
+        intent: text(members, "fence").map(str::to_owned),
     })
 }
 
