@@ -168,6 +168,82 @@ fn law_6_the_newest_late_answer_is_adopted_and_the_refused_token_stays() {
     assert!(held().adopt().is_none());
 }
 
+fn kept_by(rule: &str) -> Connection {
+    let mut connection = held();
+    connection.policy.set("replay", rule).unwrap();
+    connection
+}
+
+fn unanswered(connection: &Connection, now: UnixTime) -> Connection {
+    failed(connection, Purpose::Refresh, &Failure::NoAnswer(NoAnswer::TimedOut), now)
+}
+
+#[test]
+fn law_7_where_a_repetition_may_revoke_the_grant_it_is_the_last_resort() {
+    let connection = unanswered(&kept_by("never"), NOW.plus(3000));
+    let may_fly = |cause: &Cause, now| matches!(connection.decide(cause, now), Decision::Fly(_));
+    let dead = NOW.plus(3600);
+    assert!(!may_fly(&Cause::Asked, dead.plus(-1)), "the access token lives: not even for a person");
+    assert_eq!(connection.decide(&WANTED, NOW.plus(3100)), Decision::HandOut, "law 9");
+    assert!(may_fly(&Cause::Asked, dead));
+    assert!(may_fly(&WANTED, dead), "an answer that nobody holds is lost already");
+    let later = unanswered(&kept_by("never"), dead.plus(10));
+    assert!(
+        !matches!(later.decide(&Cause::Asked, dead.plus(69)), Decision::Fly(_)),
+        "not before its deadline"
+    );
+    assert!(matches!(later.decide(&Cause::Asked, dead.plus(70)), Decision::Fly(_)));
+}
+
+#[test]
+fn law_7_within_counts_from_the_first_presentation() {
+    let once = unanswered(&kept_by("within:30s"), NOW);
+    let may_fly =
+        |connection: &Connection, now| matches!(connection.decide(&Cause::Asked, now), Decision::Fly(_));
+    assert!(may_fly(&once, NOW.plus(24)));
+    assert!(!may_fly(&once, NOW.plus(25)), "it would arrive too late");
+    let twice = unanswered(&once, NOW.plus(20));
+    assert_eq!(twice.intent.as_ref().unwrap().first_presented_at, NOW);
+    assert!(!may_fly(&twice, NOW.plus(26)));
+    assert!(may_fly(&twice, NOW.plus(3600)), "the last resort");
+}
+
+#[test]
+fn law_7_the_late_answer_of_an_open_intent_is_adopted_and_not_asked_for_again() {
+    let open = unanswered(&kept_by("never"), NOW);
+    assert_eq!(open.adopt_answer_of_open_intent(), None);
+    let late = open.set_aside(&tokens("a2", "r2"), &answered(NOW), Aside::Late);
+    let adopted = late.adopt_answer_of_open_intent().unwrap();
+    assert_eq!((refresh_token(&adopted), adopted.intent.is_none()), ("r2", true));
+    assert_eq!(adopted.previous[0].refresh.expose(), "r1", "it is in doubt, and kept");
+    let moved_on = refreshed(&late, &tokens("a3", "r3"), NOW);
+    let stale = unanswered(&moved_on, NOW);
+    assert_eq!(stale.adopt_answer_of_open_intent(), None, "it answers another presentation");
+    let proved = refreshed(&refreshed(&moved_on, &tokens("a4", "r4"), NOW), &tokens("a5", "r5"), NOW);
+    assert_eq!(proved.candidates, [], "what overtook it has proved itself");
+}
+
+#[test]
+fn law_8_the_open_intent_is_part_of_the_version() {
+    let (seen, intended) = (held(), held().intend(plan(Purpose::Refresh, NOW)));
+    assert_ne!(seen.version(), intended.version(), "who has lost the claim finds another version");
+    assert!(seen.version().same_tokens(&intended.version()));
+}
+
+#[test]
+fn law_11_a_token_with_more_life_than_it_was_given_is_not_believed() {
+    let connection = held();
+    assert!(connection.living_access(NOW.plus(-200)).is_some(), "a slow answer");
+    assert!(connection.living_access(NOW.plus(-4000)).is_none(), "a clock that was set back");
+}
+
+#[test]
+fn law_11_a_pause_that_was_written_under_a_wrong_clock_ends() {
+    let years_ahead = NOW.plus(3 * 365 * DAY);
+    let connection = failed(&held(), Purpose::Refresh, &refusal(134), years_ahead);
+    assert!(matches!(connection.decide(&WANTED, NOW.plus(4000)), Decision::Fly(_)));
+}
+
 #[test]
 fn law_7_an_open_intent_is_an_unknown() {
     let connection = held().intend(plan(Purpose::Refresh, NOW));

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::hand_out::HandOut;
 use crate::kit::{Kit, Order};
 use crate::refresh;
+use crate::rescue;
 use perennial_core::connection::Cause;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,9 @@ impl Flights {
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
+            }
+            if kit.rescue.is_needed() {
+                tokio::spawn(rescue::drain_until_done(kit));
             }
             // First off the list: who hears the report and asks again must not be told the same once more.
             drop(off_the_list);

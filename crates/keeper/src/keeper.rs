@@ -14,7 +14,7 @@ use perennial_core::connection::{Cause, Decision};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -101,6 +101,7 @@ impl Keeper {
             random: seed.map_or_else(Random::default, Random::seeded),
             watch: Watch::default(),
             breakers: Mutex::default(),
+            is_draining: AtomicBool::new(false),
             in_the_air: AtomicUsize::new(0),
         };
         Self { kit: Arc::new(kit), flights: Arc::default(), threads, runtime: OnceLock::new() }

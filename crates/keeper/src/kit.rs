@@ -11,12 +11,12 @@ use crate::store::{App, Claim, Store};
 use perennial_core::breaker::{Breaker, Passage};
 use perennial_core::connection::{Cause, Decision};
 use perennial_core::journal::{Entry, Event};
-use perennial_core::profile::{Purpose, concur};
+use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::HostClock;
 use perennial_core::{Connection, Grant, Origin, UnixTime};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -46,6 +46,8 @@ pub(crate) struct Kit {
     pub(crate) watch: Watch,
     /// How the authorization servers are doing, as far as this keeper has seen (law 12).
     pub(crate) breakers: Mutex<BTreeMap<String, Breaker>>,
+    /// True while something goes on taking rescue files into the store.
+    pub(crate) is_draining: AtomicBool,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
 }
@@ -179,19 +181,23 @@ impl Kit {
         })
     }
 
-    /// Law 12: a server that fails for all is asked by one probe at a time. A person may always ask.
-    pub(crate) fn passage(&self, base: &Origin, cause: &Cause) -> Result<(), Error> {
+    /// Law 12: a server that fails for all is asked by one probe at a time, with a connection that can afford it: one
+    /// whose answer may get lost without harm now. A person may always ask.
+    pub(crate) fn passage(&self, seen: &Connection, base: &Origin, cause: &Cause) -> Result<(), Error> {
         let now = self.now();
+        let can_afford = seen.policy.replay == ReplayRule::Always || seen.living_access(now).is_none();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(now, self.answer_within);
         match passage {
-            Passage::Shut(_) if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
-            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
-            Passage::Free | Passage::Probe => {
+            _ if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
+            Passage::Free => Ok(()),
+            Passage::Probe if can_afford => {
                 *breaker = next;
                 Ok(())
             }
+            Passage::Probe => Err(Error::ServerFails { base: base.clone(), until: now }),
+            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let mut app = blocking(|| kit.store.app(&order.name))?;
     let base_then = kit.base_for(&looked, purpose)?;
     kit.grant(&looked, &app, purpose)?;
-    kit.passage(&base_then, &order.cause)?;
+    kit.passage(&looked, &base_then, &order.cause)?;
     let connected = kit.connect(&looked, &base_then, purpose).await; // connect
     if purpose == Purpose::Obtain {
         // A person stands before it, and there is nothing to keep: a failure leaves no trace.
@@ -82,11 +82,15 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 failpoint::pass("landed");
                 return Ok(hand_out); // publish
             }
-            // Somebody else presents, or has: his deadline is waited out like any other's.
-            Outcome::Overtaken => match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
-                Look::Fly(seen) => Next::after_another(*seen, app, base, purpose),
-                Look::Land(landed) => return landed,
-            },
+            // Somebody else presents, or has, or took our lock away: all over again, behind his deadline.
+            Outcome::Overtaken => {
+                drop(claim);
+                claim = kit.claim(&order.name).await?;
+                match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
+                    Look::Fly(seen) => Next::after_another(*seen, app, base, purpose),
+                    Look::Land(landed) => return landed,
+                }
+            }
             Outcome::Refused { from, failed, judgement } => {
                 let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.

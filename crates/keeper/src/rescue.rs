@@ -10,10 +10,17 @@ use crate::store::{Claim, WriteError, document};
 use perennial_core::connection::{Answered, Aside, Decision, Version};
 use perennial_core::{Connection, TokenResponse};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long an answer that nothing will take is held between two tries.
 const HOLD: Duration = Duration::from_secs(2);
+
+/// A store that refused is looked at again after this long, then after twice as long …
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// … and at last this often.
+const LAST_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// Where an outcome stands now.
 pub(crate) enum Kept {
@@ -44,6 +51,21 @@ pub(crate) async fn make_durable(
         }
         tokio::time::sleep(HOLD).await;
     }
+}
+
+/// Goes on taking what waits into the store, for as long as the process lives: other hosts see the store only, and would
+/// present what has been replaced (law 2). One at a time.
+pub(crate) async fn drain_until_done(kit: Arc<Kit>) {
+    if kit.is_draining.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let mut pause = FIRST_LOOK;
+    while kit.rescue.is_needed() {
+        tokio::time::sleep(pause).await;
+        blocking(|| drain(&kit));
+        pause = pause.saturating_mul(2).min(LAST_LOOK);
+    }
+    kit.is_draining.store(false, Ordering::SeqCst);
 }
 
 /// Takes what the rescue files hold into the store. What does not work stays where it is.

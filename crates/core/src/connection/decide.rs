@@ -7,6 +7,10 @@ use crate::secret::Fingerprint;
 use crate::time::{Expiry, UnixTime};
 use std::time::Duration;
 
+/// A repetition must arrive within the time that the server allows: this many seconds before its end none is sent any
+/// more. The line is connected by then, so one way takes far less.
+const ON_THE_WAY: i64 = 5;
+
 /// Why a token is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -134,21 +138,22 @@ impl Connection {
         if held.refresh.is_none() {
             return Some(Blocked::NoRefreshToken);
         }
-        self.intent.as_ref().and_then(|intent| {
-            let from = self.replay_from(intent);
-            (from > server_now).then_some(Blocked::Until(from))
-        })
+        let from = self.intent.as_ref().map(|intent| self.replay_from(intent, server_now))?;
+        (from > server_now).then_some(Blocked::Until(from))
     }
 
     /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the
     /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
-    fn replay_from(&self, intent: &Intent) -> UnixTime {
+    fn replay_from(&self, intent: &Intent, server_now: UnixTime) -> UnixTime {
+        let access = self.held.as_ref().and_then(|held| held.access.as_ref());
+        let last_resort = access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline));
         match self.policy.replay {
-            ReplayRule::Always => intent.written_at.plus(i64::MIN / 2),
-            ReplayRule::Within(_) | ReplayRule::Never => {
-                let access = self.held.as_ref().and_then(|held| held.access.as_ref());
-                access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline))
+            ReplayRule::Always => server_now,
+            ReplayRule::Within(time) => {
+                let shut = intent.first_presented_at.after(time);
+                if server_now.plus(ON_THE_WAY) < shut { server_now } else { last_resort }
             }
+            ReplayRule::Never => last_resort,
         }
     }
 

@@ -157,6 +157,8 @@ pub struct Intent {
     pub base: Origin,
     /// When the note was written.
     pub written_at: UnixTime,
+    /// When what is presented was first presented: earlier than `written_at` where an answer was lost before (law 7).
+    pub first_presented_at: UnixTime,
     /// After this the sender has given up for good; never extended.
     pub deadline: UnixTime,
     /// The lock under which the sender wrote it: who holds the same one knows at once that the sender died.

@@ -73,7 +73,9 @@ impl Connection {
             (Some(held), Purpose::Refresh) => (held.grant_id.clone(), held.generation),
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
+        let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
         next.intent = Some(Intent {
+            first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
             purpose: plan.purpose,
             grant_id,
             generation,
