@@ -157,7 +157,7 @@ impl Store for Memory {
         self.free(&kept, name)?;
         let found = kept.removed.iter().rposition(|(removed, _)| removed == name);
         let (_, row) = kept.removed.remove(found.ok_or_else(|| self.none(name))?);
-        kept.rows.insert(name.to_owned(), Row { is_claimed: false, ..row });
+        kept.rows.insert(name.to_owned(), row);
         Ok(())
     }
 }
@@ -212,8 +212,8 @@ impl Claim for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut kept = self.store.kept();
-        if let Some(row) = kept.rows.values_mut().find(|row| row.connection.id == self.id) {
-            row.is_claimed = false;
-        }
+        let Kept { rows, removed, .. } = &mut *kept;
+        let all = rows.values_mut().chain(removed.iter_mut().map(|(_, row)| row));
+        all.filter(|row| row.connection.id == self.id).for_each(|row| row.is_claimed = false);
     }
 }
