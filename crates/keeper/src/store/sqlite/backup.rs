@@ -8,8 +8,10 @@ use super::place::Place;
 use super::row::Row;
 use crate::store::StoreError;
 use crate::unix;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,7 +56,9 @@ fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> 
 }
 
 fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> {
-    let filled = sql.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+    // Whatever characters its name is made of.
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(copy.as_os_str().as_bytes()));
+    let filled = sql.execute("VACUUM INTO ?1", [name]);
     filled.map(drop).map_err(|error| At { place, action: "copy" }.failed(error))
 }
 
