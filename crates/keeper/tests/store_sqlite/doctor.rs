@@ -1,6 +1,6 @@
 //! What is found, and what mends it.
 
-use super::sample::{app, connection};
+use super::sample::{app, connection, refreshing};
 use super::{World, refresh};
 use perennial::Sqlite;
 use perennial::store::{Finding, Store, StoreError};
@@ -135,21 +135,29 @@ fn a_backup_of_no_use_takes_no_place() {
 }
 
 #[test]
-fn a_backup_is_made_with_every_new_token_and_else_once_an_hour() {
+fn a_backup_is_made_with_what_would_be_missed_and_else_once_an_hour() {
     let world = World::filled();
     let made = || fs::metadata(world.beside(".backup")).unwrap().modified().unwrap();
-    let store = world.open();
-    let first = made();
-    store.put_app("acme", &app("app-1", "two")).unwrap();
-    store.rename("globex", "initech").unwrap();
-    assert_eq!(made(), first, "nothing that would be lost with it");
-    refresh(&store, "acme", "third");
-    drop(store);
-    assert!(made() > first);
+    let last = std::cell::Cell::new(made());
+    let is_new = || last.replace(made()) < made();
+    let again = |write: &dyn Fn(&Sqlite)| {
+        let store = world.open();
+        write(&store);
+        drop(store);
+        is_new()
+    };
+    let intend = |store: &Sqlite| {
+        let mut claim = store.try_claim("acme").unwrap().unwrap();
+        let seen = claim.read().unwrap();
+        claim.intend(&seen.version(), &refreshing(&seen, "one")).unwrap();
+    };
+    assert!(!again(&intend), "an intent is of no use later");
+    assert!(again(&|store| store.put_app("acme", &app("app-1", "two")).unwrap()));
+    assert!(again(&|store| store.rename("globex", "initech").unwrap()));
+    assert!(again(&|store| store.add(&connection("more"), &app("app-1", "two")).unwrap()));
+    assert!(again(&|store| drop(refresh(store, "acme", "third"))));
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3700);
     fs::File::options().write(true).open(world.beside(".backup")).unwrap().set_modified(old).unwrap();
-    let store = world.open();
-    store.add(&connection("more"), &app("app-1", "two")).unwrap();
-    drop(store);
-    assert!(made() > first);
+    is_new();
+    assert!(again(&intend), "it is an hour old");
 }

@@ -12,8 +12,10 @@ use crate::random;
 use crate::store::{Recorded, StoreError, WriteError, record};
 use crate::unix;
 use rusqlite::{Connection, Params};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -79,7 +81,11 @@ impl Database {
         }
         match taken {
             Err(_) if place.path.exists() => Ok(()),
-            taken => taken,
+            Ok(()) => {
+                forget_unfinished(place);
+                Ok(())
+            }
+            refused => refused,
         }
     }
 
@@ -235,6 +241,17 @@ fn build(place: &Place, options: &SqliteOptions, made: &Path) -> Result<(), Stor
 fn put_in_place(place: &Place, made: &Path) -> Result<(), StoreError> {
     let put = unix::take_free_name(made, &place.path).and_then(|()| unix::sync_dir(&place.dir));
     put.map_err(StoreError::io("write", &place.path))
+}
+
+/// What processes have left that died while they made a database. Whoever is still at it comes too late anyway.
+fn forget_unfinished(place: &Place) {
+    let begin = place.unfinished(".new-");
+    let Some(begin) = begin.file_name().map(OsStr::as_bytes) else { return };
+    for entry in fs::read_dir(&place.dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_bytes().starts_with(begin) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn with_ending(path: &Path, ending: &str) -> std::path::PathBuf {
