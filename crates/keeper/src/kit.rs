@@ -241,7 +241,7 @@ impl Kit {
             if self.clock.since_boot() >= until {
                 return Err(Error::Busy);
             }
-            tokio::time::sleep(CLAIM_PAUSE).await;
+            self.clock.sleep(CLAIM_PAUSE).await;
         }
     }
 
@@ -271,7 +271,7 @@ impl Kit {
             if left.is_zero() {
                 return Ok(seen);
             }
-            tokio::time::sleep(left.min(SIBLING_PAUSE)).await;
+            self.clock.sleep(left.min(SIBLING_PAUSE)).await;
         }
     }
 
@@ -284,7 +284,7 @@ impl Kit {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.saturating_add(Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
+            self.clock.sleep(left.saturating_add(Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) async fn make_durable(
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
             }
         }
-        tokio::time::sleep(HOLD).await;
+        kit.clock.sleep(HOLD).await;
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn drain_until_done(kit: Arc<Kit>) {
     }
     let mut pause = FIRST_LOOK;
     while kit.rescue.is_needed() {
-        tokio::time::sleep(pause).await;
+        kit.clock.sleep(pause).await;
         blocking(|| drain(&kit));
         pause = pause.saturating_mul(2).min(LAST_LOOK);
     }
