@@ -281,6 +281,10 @@ impl Keeper {
         self.kit.ground()
     }
 
+    pub(crate) fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
     async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
         loop {
             let (mut landing, own) = match self.start(connection, cause.clone())? {

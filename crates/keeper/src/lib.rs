@@ -17,6 +17,7 @@
 //! |---|---|---|
 //! | [`keeper`] | the one door | 9, 12 |
 //! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
+//! | `manage` | adding, importing, changing the policy | |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
@@ -34,6 +35,7 @@ mod hand_out;
 pub mod http;
 pub mod keeper;
 mod kit;
+mod manage;
 mod random;
 mod refresh;
 mod rescue;

@@ -2,8 +2,10 @@
 
 use super::{status, tell_warnings};
 use crate::exit::Exit;
-use crate::hints::Trouble;
+use crate::options::quoted;
 use crate::session::Session;
+use crate::stores::Choice;
+use crate::trouble::Trouble;
 use crate::words::moment;
 use clap::Args;
 use perennial::core::{Connection, Expiry, State};
@@ -29,6 +31,10 @@ pub(crate) struct Run {}
 pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
     session.start_log();
     let dir = session.globals.directory()?;
+    if !is_the_store(session, &dir) {
+        // What comes next must name the directory: it is not the store of a person who names none.
+        session.is_about_directory(&format!(" --dir {}", quoted(&dir.to_string_lossy())));
+    }
     let store = open(&dir)?;
     for notice in store.notices() {
         session.printer.warn(&notice);
@@ -40,6 +46,10 @@ pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
         session.printer.json_data(&Value::Array(vec![status::as_json(&keeper, &connection)]))?;
     }
     Ok(ended)
+}
+
+fn is_the_store(session: &Session, dir: &Path) -> bool {
+    matches!(session.globals.choice(), Ok(Choice::SapSample(chosen)) if chosen == dir)
 }
 
 /// A directory that is not there is made: whoever starts anew expects no less.
