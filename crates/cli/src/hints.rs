@@ -212,6 +212,10 @@ fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String, place: 
                 Trouble::new(Exit::PersonMustAct, message, hint)
             }
         },
+        Blocked::OutOfTurn => {
+            let hint = format!("this tries what is kept in the permitted order: {}", place.about("recover"));
+            Trouble::new(Exit::PersonMustAct, message, hint)
+        }
         Blocked::RejectedAgain { .. } => Trouble::new(
             Exit::PersonMustAct,
             message,

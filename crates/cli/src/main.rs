@@ -4,6 +4,7 @@ mod command_line;
 mod commands;
 mod env_vars;
 mod exit;
+mod files;
 mod hints;
 mod options;
 mod place;
@@ -49,6 +50,8 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Status(status) => commands::status::carry_out(session, &status),
         Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
         Verb::Reauthorize(reauthorize) => commands::reauthorize::carry_out(session, &reauthorize),
+        Verb::Log(log) => commands::log::carry_out(session, &log),
+        Verb::Support(support) => commands::support::carry_out(session, &support),
         Verb::Rename(rename) => commands::rename::carry_out(session, &rename),
         Verb::Remove(remove) => commands::rename::remove(session, &remove),
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),

@@ -161,12 +161,12 @@ impl Add {
     fn client(&self, keeper: &Keeper) -> Result<Client, Trouble> {
         let id = given_or_asked(self.app_id.as_ref(), "App ID", "--app-id ID")?;
         let source = self.client_secret.source();
-        let secret = match source.read()? {
-            Some(secret) => ClientSecret::new(secret.as_str()),
-            None => match known_secret(keeper, &id)? {
-                Some(secret) => secret,
-                None => ClientSecret::new(source.read_or_ask()?.as_str()),
-            },
+        let given = source.read()?.map(|secret| ClientSecret::new(secret.as_str()));
+        let secret = match (known(keeper, &id)?, given) {
+            (Some((other, known)), Some(given)) if known != given => return Err(differs(&other)),
+            (Some((_, known)), _) => known,
+            (None, Some(given)) => given,
+            (None, None) => ClientSecret::new(source.read_or_ask()?.as_str()),
         };
         Ok(Client { id, secret })
     }
@@ -208,16 +208,30 @@ fn imported(refresh_token: &Zeroizing<String>, base: Origin) -> Held {
     }
 }
 
-/// The secret that another connection of the same app works with; one that has not proved itself is not copied.
-fn known_secret(keeper: &Keeper, app_id: &str) -> Result<Option<ClientSecret>, Error> {
+/// A connection of the same app, and the secret that it works with; one that has not proved itself is not copied.
+fn known(keeper: &Keeper, app_id: &str) -> Result<Option<(String, ClientSecret)>, Error> {
     for name in keeper.names()? {
         let app = keeper.store().app(&name)?;
-        if app.client.id == app_id && keeper.connection(&name)?.held.is_some_and(|held| held.access.is_some())
-        {
-            return Ok(Some(app.client.secret));
+        let works =
+            || Ok::<_, Error>(keeper.connection(&name)?.held.is_some_and(|held| held.access.is_some()));
+        if app.client.id == app_id && works()? {
+            return Ok(Some((name, app.client.secret)));
         }
     }
     Ok(None)
+}
+
+/// An app has one secret: a wrong one would be wrong for all its connections.
+fn differs(other: &str) -> Trouble {
+    Trouble::usage(
+        format!(
+            "this client secret is another than the one that {other} works with, and both belong to one app"
+        ),
+        format!(
+            "leave it out to use that one; if the app has a new secret, replace it for all: perennial reauthorize {other} \
+             --keep-grant"
+        ),
+    )
 }
 
 fn given_or_asked(given: Option<&String>, question: &str, option: &str) -> Result<String, Trouble> {

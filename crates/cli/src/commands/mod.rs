@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod reauthorize;
 pub(crate) mod refresh;
@@ -14,6 +15,7 @@ pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod status;
+pub(crate) mod support;
 pub(crate) mod token;
 pub(crate) mod whoami;
 

@@ -78,12 +78,15 @@ impl Reauthorize {
         name: &str,
         mut app: App,
     ) -> Result<Exit, Trouble> {
+        let before = app.clone();
         app.client.secret = ClientSecret::new(self.client_secret.source().read_or_ask()?.as_str());
         keeper.put_app(name, &app, "client secret replaced")?;
         if self.later {
             return add::report(session, keeper, name, "the client secret is stored; nothing was sent");
         }
-        let hand_out = session.wait(keeper, keeper.refresh(name)).map_err(stored)?;
+        let hand_out = session
+            .wait(keeper, keeper.refresh(name))
+            .map_err(|trouble| not_worked(keeper, name, trouble, &before, &app))?;
         super::tell_warnings(session, &hand_out);
         add::report(session, keeper, name, "the new client secret works")
     }
@@ -95,6 +98,7 @@ impl Reauthorize {
         seen: &Connection,
         mut app: App,
     ) -> Result<Exit, Trouble> {
+        let before = app.clone();
         let mut given = Vec::new();
         if let Some(secret) = self.client_secret.source().read()? {
             app.client.secret = ClientSecret::new(secret.as_str());
@@ -115,7 +119,9 @@ impl Reauthorize {
         if self.later {
             return add::report(session, keeper, &seen.name, "stored; nothing was sent");
         }
-        let hand_out = session.wait(keeper, keeper.obtain(seen)).map_err(stored)?;
+        let hand_out = session
+            .wait(keeper, keeper.obtain(seen))
+            .map_err(|trouble| not_worked(keeper, &seen.name, trouble, &before, &app))?;
         super::tell_warnings(session, &hand_out);
         let kept =
             if seen.held.is_some() { "; the old one is kept until the new one has refreshed" } else { "" };
@@ -160,11 +166,22 @@ fn uses_left(seen: &Connection, app: &App, now: UnixTime) -> u32 {
     }
 }
 
-/// What was given is in the store, whatever the server says.
-fn stored(trouble: Trouble) -> Trouble {
+/// What was given is in the store, whatever the server says; but not a client secret that it calls wrong, for all
+/// connections of the app share it.
+fn not_worked(keeper: &Keeper, name: &str, trouble: Trouble, before: &App, given: &App) -> Trouble {
     if trouble.exit == Exit::Interrupted {
-        trouble
-    } else {
-        trouble.prefixed("what was given is stored, but it did not work")
+        return trouble;
+    }
+    let is_refused = trouble.verdict == Some("fix_client") && before.client.secret != given.client.secret;
+    if !is_refused {
+        return trouble.prefixed("what was given is stored, but it did not work");
+    }
+    let mut app = given.clone();
+    app.client.clone_from(&before.client);
+    match keeper.put_app(name, &app, "the client secret before is in force again") {
+        Ok(()) => trouble.prefixed("it did not work, so the client secret before is in force again"),
+        Err(error) => trouble.prefixed(&format!(
+            "it did not work, and the client secret before could not be put back ({error})"
+        )),
     }
 }

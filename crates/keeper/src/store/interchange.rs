@@ -122,7 +122,8 @@ mod tests {
             others: Others::default(),
         });
         let client = Client { id: "app".into(), secret: ClientSecret::new("secret-canary") };
-        let app = App::new(client, Some(Principal::new("company")), Some(RequestToken::new("request-canary")));
+        let app =
+            App::new(client, Some(Principal::new("company")), Some(RequestToken::new("request-canary")));
         let event = Event::Noted { what: "added".into() };
         let history = vec![Entry { at: UnixTime(1_800_000_000), event, correlation_id: None }];
         Parcel { connection, app, history }

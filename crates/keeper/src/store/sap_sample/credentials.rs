@@ -136,8 +136,10 @@ impl Credentials {
             }
             _ => otherwise.to_owned(),
         };
-        let members: Map<String, Value> =
-            FIELDS.iter().map(|(name, template)| ((*name).to_owned(), value(name, template).into())).collect();
+        let members: Map<String, Value> = FIELDS
+            .iter()
+            .map(|(name, template)| ((*name).to_owned(), value(name, template).into()))
+            .collect();
         Self::write_new(path, &members)
     }
 
