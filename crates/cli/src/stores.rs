@@ -6,8 +6,9 @@ use crate::xdg;
 use perennial::seal::KeySource;
 use perennial::seal::rescue::{Directory, Places};
 use perennial::store::StoreError;
-use perennial::{SapSample, Store};
-use std::path::{Path, PathBuf};
+use perennial::store::sqlite::SqliteOptions;
+use perennial::{SapSample, Sqlite, Store};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Whose connections a store holds where nobody says otherwise.
@@ -56,7 +57,10 @@ impl Choice {
     pub(crate) fn open(&self, master_key: KeySource, tenant: &str) -> Result<Opened, StoreError> {
         match self {
             Self::SapSample(dir) => Ok(Opened::SapSample(Arc::new(SapSample::open(dir)?))),
-            Self::Sqlite(file) => Ok(Opened::Sqlite(Arc::new(open_sqlite(file, master_key, tenant)?))),
+            Self::Sqlite(file) => {
+                let options = SqliteOptions::new(master_key).tenant(tenant);
+                Ok(Opened::Sqlite(Arc::new(Sqlite::open(file, options)?)))
+            }
         }
     }
 }
@@ -82,14 +86,9 @@ impl Opened {
     pub(crate) fn notices(&self) -> Vec<String> {
         match self {
             Self::SapSample(store) => store.notices(),
-            Self::Sqlite(_) => Vec::new(),
+            Self::Sqlite(store) => store.notices(),
         }
     }
-}
-
-type Sqlite = perennial::Memory;
-fn open_sqlite(_: &Path, _: KeySource, _: &str) -> Result<Sqlite, StoreError> {
-    Ok(perennial::Memory::new())
 }
 
 /// The master key of a person who names none: away from the database that it opens.

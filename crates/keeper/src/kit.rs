@@ -200,7 +200,11 @@ impl Kit {
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(now, self.answer_within);
         match passage {
-            Passage::Shut(_) if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
+            Passage::Shut(_)
+                if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) =>
+            {
+                Ok(())
+            }
             Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
             Passage::Free | Passage::Probe => {
                 *breaker = next;

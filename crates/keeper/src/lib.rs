@@ -50,5 +50,5 @@ pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
-pub use store::{Memory, SapSample, Store};
+pub use store::{Memory, SapSample, Sqlite, SqliteOptions, Store};
 pub use unix::forbid_core_dumps;

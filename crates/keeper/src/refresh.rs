@@ -90,7 +90,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Outcome::Refused { from, failed, judgement } => {
                 let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
-                let Ok(Some(next)) = chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement)
+                let Ok(Some(next)) =
+                    chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement)
                 else {
                     let error = give_up(claim.as_mut(), &from, &failed, base);
                     // Who is sent where no secret may go is told so: a person may permit it.

@@ -4,6 +4,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`sqlite`] | many connections in one file, sealed |
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
@@ -17,6 +18,7 @@ pub mod interchange;
 pub mod memory;
 pub mod record;
 pub mod sap_sample;
+pub mod sqlite;
 
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
@@ -28,6 +30,7 @@ use std::path::PathBuf;
 
 pub use memory::Memory;
 pub use sap_sample::SapSample;
+pub use sqlite::{Sqlite, SqliteOptions};
 
 /// Where connections are kept. Methods are synchronous and short; what waits, waits outside.
 pub trait Store: Send + Sync + 'static {

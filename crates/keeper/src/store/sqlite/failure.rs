@@ -1,0 +1,68 @@
+//! What SQLite says, as a [`StoreError`]: damage is told from a disk that is full, and from a file that may not be
+//! written. A text of SQLite's names tables and columns, never a value.
+
+use super::place::Place;
+use crate::store::StoreError;
+use rusqlite::{Error, ErrorCode, ffi};
+use std::fs::{self, OpenOptions};
+use std::io;
+
+/// What was being done when SQLite failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    pub(super) place: &'a Place,
+    pub(super) action: &'static str,
+}
+
+impl At<'_> {
+    pub(super) fn failed(self, error: Error) -> StoreError {
+        let Error::SqliteFailure(failure, said) = error else {
+            // A value of another type than was written, a row that is not there: nobody but us writes here.
+            return self.place.damaged(format!("it holds what Perennial has not written ({error})"));
+        };
+        let said = said.unwrap_or_else(|| failure.to_string());
+        if is_damage(failure) {
+            return self.place.damaged(said);
+        }
+        let path = self.place.path.clone();
+        StoreError::Io { action: self.action, path, source: self.source(failure, said) }
+    }
+
+    /// SQLite keeps the system's own number to itself; its kind is found again where it matters for a hint.
+    fn source(self, failure: ffi::Error, said: String) -> io::Error {
+        let os = io::Error::from;
+        match failure.code {
+            ErrorCode::DiskFull => os(rustix::io::Errno::NOSPC),
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
+                self.what_the_system_says().unwrap_or_else(|| io::Error::other(said))
+            }
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process has been writing for too long")
+            }
+            ErrorCode::OutOfMemory => io::ErrorKind::OutOfMemory.into(),
+            ErrorCode::SystemIoFailure => {
+                self.what_the_system_says().unwrap_or_else(|| os(rustix::io::Errno::IO))
+            }
+            _ => io::Error::other(said),
+        }
+    }
+
+    /// Tries, without changing anything, what SQLite may have been refused.
+    fn what_the_system_says(self) -> Option<io::Error> {
+        let Place { path, dir } = self.place;
+        let tried = if self.action == "read" {
+            fs::File::open(path).map(drop)
+        } else {
+            let writable = OpenOptions::new().read(true).write(true).open(path).map(drop);
+            writable.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?))
+        };
+        tried.err()
+    }
+}
+
+fn is_damage(failure: ffi::Error) -> bool {
+    let odd = [ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS, ffi::SQLITE_IOERR_DATA];
+    // "No such table" is SQLite's plain error: the file has other tables than it should.
+    matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        || odd.contains(&failure.extended_code)
+}

@@ -1,0 +1,302 @@
+//! The one thread that writes to a database, with *group commit*: it takes everything that waits into one transaction,
+//! a savepoint each, so that a write that is refused undoes no other; commits once, with one fsync; then answers all
+//! (law 1).
+//!
+//! What it commits finds room (law 4): with every write it has the file system keep room behind the -wal file for the
+//! commits of all intents that are open then.
+
+use super::backup;
+use super::failure::At;
+use super::keys::Keys;
+use super::lock::{LockFile, STORE};
+use super::place::Place;
+use super::row::Row;
+use super::schema::{self, Use};
+use crate::seal::SealError;
+use crate::store::{StoreError, WriteError, record};
+use crate::unix;
+use perennial_core::Connection;
+use perennial_core::connection::Version;
+use perennial_core::journal::Entry;
+use rusqlite::TransactionBehavior;
+use serde_json::Value;
+use std::fs::OpenOptions;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread::{Builder, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Room for the pages that a commit changes beside its record: some twenty of 4 KiB, and as many again.
+const ROOM: i64 = 160 * 1024;
+/// How many writes go into one transaction at most.
+const MOST: usize = 128;
+/// Entries of the journal are kept for this many seconds: 400 days, which is more than a year.
+const JOURNAL_KEPT: i64 = 400 * 86_400;
+
+/// What is to be written. It may be run twice: what it did the first time was undone then.
+pub(super) struct Job {
+    pub(super) work: Box<dyn FnMut(&mut Batch<'_>) -> Result<(), WriteError> + Send>,
+    /// True for the outcome of a presentation, for which room was kept.
+    pub(super) has_room: bool,
+}
+
+impl Job {
+    /// A write for which nobody has kept room.
+    pub(super) fn new(work: impl FnMut(&mut Batch<'_>) -> Result<(), WriteError> + Send + 'static) -> Self {
+        Self { work: Box::new(work), has_room: false }
+    }
+
+    /// The outcome of a presentation.
+    pub(super) fn with_room(self) -> Self {
+        Self { has_room: true, ..self }
+    }
+}
+
+type Answer = SyncSender<Result<(), WriteError>>;
+
+/// The thread, as others see it. Dropping it waits until all that was handed over is durable.
+pub(super) struct Writer {
+    jobs: Option<Sender<(Job, Answer)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel();
+        let writing = Writing { place, tenant, keys, sql: None };
+        let thread =
+            Builder::new().name("perennial-store".to_owned()).spawn(move || writing.run(&waiting))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) fn hand_over(&self, job: Job, answer: Answer) -> Result<(), ()> {
+        self.jobs.as_ref().ok_or(())?.send((job, answer)).map_err(|_| ())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writing {
+    place: Place,
+    tenant: String,
+    keys: Arc<Keys>,
+    sql: Option<rusqlite::Connection>,
+}
+
+impl Writing {
+    fn run(mut self, waiting: &Receiver<(Job, Answer)>) {
+        while let Ok(first) = waiting.recv() {
+            let mut jobs = vec![first];
+            jobs.extend(waiting.try_iter().take(MOST - 1));
+            let new_tokens = self.write(jobs);
+            if let (Some(new_tokens), Some(sql)) = (new_tokens, &self.sql) {
+                backup::after_a_write(&self.place, &self.keys, sql, new_tokens);
+            }
+        }
+    }
+
+    /// Writes all, and answers all. Says whether anything was written, and if so, whether tokens have changed.
+    fn write(&mut self, mut jobs: Vec<(Job, Answer)>) -> Option<bool> {
+        match self.attempt(&mut jobs) {
+            Ok((outcomes, written)) => {
+                for ((_, answer), outcome) in jobs.into_iter().zip(outcomes) {
+                    let _ = answer.send(outcome);
+                }
+                written
+            }
+            Err(error) if jobs.len() == 1 => {
+                for (_, answer) in jobs {
+                    let _ = answer.send(Err(error.into()));
+                    break;
+                }
+                None
+            }
+            // One of them may be too much for the disk: each for itself then.
+            Err(_) => {
+                jobs.into_iter().filter_map(|job| self.write(vec![job])).reduce(|one, other| one || other)
+            }
+        }
+    }
+
+    /// One transaction.
+    #[expect(clippy::type_complexity, reason = "an outcome for each, and what was written, once")]
+    fn attempt(
+        &mut self,
+        jobs: &mut [(Job, Answer)],
+    ) -> Result<(Vec<Result<(), WriteError>>, Option<bool>), StoreError> {
+        let at = At { place: &self.place, action: "write" };
+        let sql = match self.sql.take() {
+            Some(sql) => sql,
+            None => schema::connect(&self.place, Use::Writing)?,
+        };
+        let sql = self.sql.insert(sql);
+        is_in_its_place(&self.place, sql)?;
+        let mut transaction = sql
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| at.failed(error))?;
+        let change = transaction
+            .query_row("UPDATE meta SET changes = changes + 1 RETURNING changes", [], |row| row.get(0))
+            .map_err(|error| at.failed(error))?;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let mut touched = Vec::new();
+        let mut new_tokens = false;
+        let mut has_room = true;
+        for (job, _) in jobs.iter_mut() {
+            let savepoint = transaction.savepoint().map_err(|error| at.failed(error))?;
+            let mut batch = Batch {
+                sql: &savepoint,
+                place: &self.place,
+                tenant: &self.tenant,
+                keys: &self.keys,
+                change,
+                touched: Vec::new(),
+                new_tokens: false,
+            };
+            let outcome = (job.work)(&mut batch);
+            if outcome.is_ok() {
+                touched.append(&mut batch.touched);
+                new_tokens |= batch.new_tokens;
+                has_room &= job.has_room;
+                savepoint.commit().map_err(|error| at.failed(error))?;
+            } else if savepoint.is_autocommit() {
+                // SQLite has undone everything, as it does when the disk is full.
+                return Err(refusal(outcome));
+            } else {
+                savepoint.finish().map_err(|error| at.failed(error))?;
+            }
+            outcomes.push(outcome);
+        }
+        if outcomes.iter().all(Result::is_err) {
+            transaction.rollback().map_err(|error| at.failed(error))?;
+            return Ok((outcomes, None));
+        }
+        keep_room(&self.place, &transaction, has_room)?;
+        transaction.commit().map_err(|error| at.failed(error))?;
+        mark(&self.place, touched, change);
+        Ok((outcomes, Some(new_tokens)))
+    }
+}
+
+fn refusal(outcome: Result<(), WriteError>) -> StoreError {
+    match outcome {
+        Err(WriteError::Store(error)) => error,
+        _ => StoreError::io("write", "")(std::io::Error::other("a transaction ended early")),
+    }
+}
+
+/// Somebody may have put another file in the database's place: what is written into the former one is lost.
+fn is_in_its_place(place: &Place, sql: &rusqlite::Connection) -> Result<(), StoreError> {
+    let mut has_moved = 0;
+    let asked = sql.file_control(Some("main"), rusqlite::FileControl::HasMoved(&mut has_moved));
+    asked.map_err(|error| At { place, action: "write" }.failed(error))?;
+    if has_moved == 0 {
+        return Ok(());
+    }
+    Err(place.damaged("it was moved away, or replaced, while it was in use"))
+}
+
+/// Law 4: has the file system keep room for the commits of all open intents, and for this transaction itself. A commit
+/// that has its room goes on without.
+fn keep_room(place: &Place, sql: &rusqlite::Connection, has_room: bool) -> Result<(), StoreError> {
+    let at = At { place, action: "write" };
+    let open = "SELECT count(*), coalesce(sum(length(record)), 0) FROM connections WHERE intent IS NOT NULL";
+    let (open, records): (i64, i64) =
+        sql.query_row(open, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(|error| at.failed(error))?;
+    let room = open.saturating_add(1).saturating_mul(ROOM).saturating_add(records.saturating_mul(3));
+    let wal = OpenOptions::new().read(true).write(true).open(place.wal());
+    let kept = wal.and_then(|wal| unix::keep_room_behind(&wal, room.unsigned_abs()));
+    match kept {
+        Err(error) if !has_room => Err(StoreError::io("write", &place.path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whoever opens the database from now on expects this much. It is durable already: nobody fails for a missing mark.
+fn mark(place: &Place, touched: Vec<i64>, change: i64) {
+    let marked =
+        LockFile::open(place.lock()).and_then(|lock| lock.raise(touched.into_iter().chain([STORE]), change));
+    if let Err(error) = marked {
+        tracing::warn!(path = %place.lock().display(), %error, "the mark of the last change could not be written");
+    }
+}
+
+/// A transaction, as one job sees it.
+pub(super) struct Batch<'a> {
+    pub(super) sql: &'a rusqlite::Connection,
+    pub(super) place: &'a Place,
+    pub(super) tenant: &'a str,
+    pub(super) keys: &'a Keys,
+    /// The number of this change of the database.
+    pub(super) change: i64,
+    touched: Vec<i64>,
+    new_tokens: bool,
+}
+
+impl Batch<'_> {
+    pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
+        At { place: self.place, action: "write" }.failed(error)
+    }
+
+    pub(super) fn unsealed(&self, error: &SealError) -> StoreError {
+        self.place.closed(error.to_string())
+    }
+
+    /// Seals a row and writes it.
+    pub(super) fn write(&mut self, mut row: Row) -> Result<(), StoreError> {
+        row.changed = self.change;
+        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
+        row.write(self.sql).map_err(|error| self.failed(error))?;
+        self.touched.push(row.number);
+        Ok(())
+    }
+
+    /// Writes a connection into its row.
+    pub(super) fn put(
+        &mut self,
+        mut row: Row,
+        before: &Version,
+        next: &Connection,
+    ) -> Result<(), StoreError> {
+        let after = next.version();
+        self.new_tokens |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
+        row.put(self.keys, next).map_err(|error| self.unsealed(&error))?;
+        self.write(row)
+    }
+
+    /// Puts a connection away, or brings it back. One that was altered stays as it is under its seal, so that this makes
+    /// nothing good that was not.
+    pub(super) fn put_away(&mut self, row: Row, removed_at: Option<i64>) -> Result<(), StoreError> {
+        if row.is_sealed(self.keys) {
+            return self.write(Row { removed_at, ..row });
+        }
+        let update = "UPDATE connections SET removed_at = ?2 WHERE number = ?1";
+        self.sql.execute(update, (row.number, removed_at)).map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Puts entries down, and lets go of those that are too old by both clocks: neither alone is trusted (law 11).
+    pub(super) fn note(&self, number: i64, entries: &[Entry]) -> Result<(), StoreError> {
+        let insert = "INSERT INTO journal (connection, at, entry) VALUES (?1, ?2, ?3)";
+        let prune = "DELETE FROM journal WHERE number < (SELECT number FROM journal WHERE at >= ?1 ORDER BY number LIMIT 1)";
+        let note = |entry: &Entry| -> rusqlite::Result<()> {
+            let text = Value::Object(record::write(entry)).to_string();
+            self.sql.prepare_cached(insert)?.execute((number, entry.at.0, text))?;
+            let oldest = entry.at.0.min(now()).saturating_sub(JOURNAL_KEPT);
+            self.sql.prepare_cached(prune)?.execute([oldest])?;
+            Ok(())
+        };
+        entries.iter().try_for_each(note).map_err(|error| self.failed(error))
+    }
+}
+
+/// This host's time, in Unix seconds.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
