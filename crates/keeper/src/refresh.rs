@@ -28,8 +28,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     };
     failpoint::pass("looked");
     let mut app = blocking(|| kit.store.app(&order.name))?;
-    let base_then = kit.base_for(&looked, purpose)?;
-    kit.grant(&looked, &app, purpose)?;
+    let base_then = kit.base_for(&looked, purpose, &order.cause)?;
+    kit.grant(&looked, &app, purpose, &order.cause)?;
     kit.passage(&looked, &base_then, &order.cause)?;
     let connected = kit.connect(&looked, &base_then, purpose).await; // connect
     if purpose == Purpose::Obtain {
@@ -46,7 +46,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         Look::Land(landed) => return landed,
     };
     // A sibling's tokens may live elsewhere, and an idle line may have been closed.
-    let mut base = kit.base_for(&seen, purpose)?;
+    let mut base = kit.base_for(&seen, purpose, &order.cause)?;
     let mut line = match connected {
         Ok(line) => Some(line).filter(|_| base == base_then && kit.line_keeps(connected_at)),
         Err(error) => return Err(unreached(kit, claim.as_mut(), &seen, error)),
@@ -56,7 +56,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     // What the last refusal made of the connection: it is written down when nothing more can be tried.
     let mut refused: Option<Box<Connection>> = None;
     loop {
-        let grant = match kit.grant(&seen, &app, purpose) {
+        let grant = match kit.grant(&seen, &app, purpose, &order.cause) {
             Ok(grant) => grant,
             Err(error) => {
                 return Err(
@@ -89,7 +89,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 claim = kit.claim(&order.name).await?;
                 match look_again(kit, order, claim.as_mut(), &seen).await? {
                     Look::Fly(seen, purpose) => {
-                        Next { base: kit.base_for(&seen, purpose)?, seen: *seen, app, purpose }
+                        Next { base: kit.base_for(&seen, purpose, &order.cause)?, seen: *seen, app, purpose }
                     }
                     Look::Land(landed) => return landed,
                 }
@@ -97,7 +97,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Outcome::Refused { from, failed, judgement } => {
                 let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
-                let Ok(Some(next)) = chances.take(kit, claim.as_mut(), last, &from, &failed, &judgement)
+                let Ok(Some(next)) =
+                    chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement)
                 else {
                     let error = give_up(claim.as_mut(), &from, &failed, base);
                     // Who is sent where no secret may go is told so: a person may permit it.
@@ -422,6 +423,7 @@ impl SecondChances {
     fn take(
         &mut self,
         kit: &Kit,
+        order: &Order,
         claim: &mut dyn Claim,
         last: Next,
         from: &Version,
@@ -449,6 +451,8 @@ impl SecondChances {
                 let app = blocking(|| kit.store.app(&last.seen.name))?;
                 Ok((app.client != last.app.client).then_some(Next { seen: kept, app, ..last }))
             }
+            // Who tries one token after the other wants to hear of each.
+            (Verdict::GrantGone, _) if matches!(order.cause, Cause::Tried(_)) => Ok(None),
             // A request token that is no good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
                 if let Some(adopted) = self.adopt(claim, &kept) {
@@ -489,7 +493,8 @@ impl SecondChances {
             return Ok(None);
         }
         blocking(|| claim.commit(from, failed)).map_err(of_write)?;
-        let base = kit.base_for(failed, Purpose::Obtain)?;
+        let cause = Cause::Authorized { instead_of: failed.version() };
+        let base = kit.base_for(failed, Purpose::Obtain, &cause)?;
         Ok(Some(Next { seen: failed.clone(), base, purpose: Purpose::Obtain, ..last }))
     }
 }

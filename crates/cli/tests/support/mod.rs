@@ -100,6 +100,7 @@ impl World {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home())
+            .env("PERENNIAL_STORE", format!("sap-sample:{}", self.dir().display()))
             .env("PERENNIAL_BASE_URI", self.sandbox.base_uri())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
