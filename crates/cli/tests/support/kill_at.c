@@ -140,6 +140,12 @@ int chmod(const char *path, mode_t mode) {
     return REAL(chmod)(path, mode);
 }
 
+/* SQLite gives its files to the owner of the database where it may, which is where it runs as root. */
+int fchown(int fd, uid_t owner, gid_t group) {
+    if (about_to_fd("chown", fd)) return -1;
+    return REAL(fchown)(fd, owner, group);
+}
+
 int link(const char *from, const char *to) {
     if (about_to("link", to)) return -1;
     return REAL(link)(from, to);
