@@ -1,10 +1,10 @@
 //! The command line as a whole: the global options, and one struct a verb from `commands/`.
 
 use crate::commands;
-use crate::hints::Trouble;
 use crate::options::Globals;
 use crate::plain;
 use crate::printer::Printer;
+use crate::trouble::Trouble;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -32,11 +32,21 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     Demo(commands::demo::Demo),
     Run(commands::run::Run),
+    Add(commands::add::Add),
+    List(commands::list::List),
     Token(commands::token::Token),
-    Whoami(commands::whoami::Whoami),
     Call(commands::call::Call),
-    Refresh(commands::refresh::Refresh),
+    Whoami(commands::whoami::Whoami),
     Status(commands::status::Status),
+    Refresh(commands::refresh::Refresh),
+    Reauthorize(commands::reauthorize::Reauthorize),
+    Log(commands::log::Log),
+    Support(commands::support::Support),
+    Rename(commands::rename::Rename),
+    Remove(commands::rename::Remove),
+    Policy(commands::policy::PolicyArgs),
+    Import(commands::import::Import),
+    Export(commands::import::Export),
     Sandbox(commands::sandbox::SandboxArgs),
     Completions(commands::completions::Completions),
     Man(commands::completions::Man),

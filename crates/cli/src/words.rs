@@ -10,6 +10,11 @@ pub(crate) fn rfc3339(at: UnixTime) -> String {
     timestamp(at).to_string()
 }
 
+/// `2027-05-24`.
+pub(crate) fn day(at: UnixTime) -> String {
+    timestamp(at).strftime("%Y-%m-%d").to_string()
+}
+
 /// `2027-05-24 01:48 UTC, in 5 months 30 days`.
 pub(crate) fn moment(at: UnixTime, now: UnixTime) -> String {
     format!("{}, {}", timestamp(at).strftime("%Y-%m-%d %H:%M UTC"), distance(at, now))

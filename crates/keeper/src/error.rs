@@ -118,6 +118,9 @@ fn blocked_words(blocked: &Blocked) -> String {
         }
         Blocked::Until(_) => "the last try failed, and the next one is being waited for".to_owned(),
         Blocked::PersonNeeded(state) => format!("the connection is {}", state.as_str()),
+        Blocked::OutOfTurn => {
+            "the refresh token in force has not been refused, so no older one may be presented".to_owned()
+        }
         Blocked::RejectedAgain { .. } => {
             "the API rejected a token that had just been refreshed: it is not the token".to_owned()
         }

@@ -253,7 +253,7 @@ impl Keeper {
     /// # Errors
     /// Never, unless the provider's own address is none.
     pub fn obtaining_base(&self, seen: &Connection) -> Result<Origin, Error> {
-        self.kit.base_for(seen, Purpose::Obtain)
+        self.kit.base_for(seen, Purpose::Obtain, &Cause::Authorized { instead_of: seen.version() })
     }
 
     /// Takes tokens that a store had refused earlier into it. Every flight begins with this; a start may do so too.
@@ -284,7 +284,11 @@ impl Keeper {
         self.kit.ground()
     }
 
-    async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
+    pub(crate) fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    pub(crate) async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
         loop {
             let (mut landing, own) = match self.start(connection, cause.clone())? {
                 Joined::Same(landing) => (landing, true),

@@ -9,11 +9,11 @@ use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store, WriteError};
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Cause, Decision, Version};
+use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::HostClock;
-use perennial_core::{Connection, Grant, Origin, UnixTime};
+use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,6 +80,14 @@ pub(crate) struct Order {
     pub(crate) cause: Cause,
 }
 
+/// The refresh token that a person wants to be tried; every other cause means the one in force.
+fn named_by(cause: &Cause) -> Option<&Fingerprint> {
+    match cause {
+        Cause::Tried(print) => Some(print),
+        _ => None,
+    }
+}
+
 impl fmt::Debug for Kit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kit").field("store", &self.store.address()).finish_non_exhaustive()
@@ -142,6 +150,22 @@ impl Kit {
         }
     }
 
+    /// What to do, as the connection decides; but a grant that was refused is obtained anew where that needs no person,
+    /// also by who comes after a process that died before it could. A request token that was refused in its turn is
+    /// not presented again (law 12).
+    pub(crate) fn decide(&self, seen: &Connection, cause: &Cause) -> Decision {
+        let decision = seen.decide(cause, self.now());
+        let a_person = Decision::Stop(Blocked::PersonNeeded(State::NeedsReauthorization));
+        let untried = seen.last_fault.as_ref().is_some_and(|fault| fault.purpose == Purpose::Refresh);
+        if decision != a_person || !untried {
+            return decision;
+        }
+        match blocking(|| self.store.app(&seen.name)) {
+            Ok(app) if self.may_reobtain(seen, &app) => Decision::Fly(Purpose::Obtain),
+            _ => decision,
+        }
+    }
+
     /// From here on, whoever ends the process leaves an open intent behind.
     pub(crate) fn take_off(&self) -> Result<InTheAir<'_>, Error> {
         let one_more = |count: usize| (count != GROUNDED).then_some(count + 1);
@@ -169,10 +193,16 @@ impl Kit {
         }
     }
 
-    pub(crate) fn base_for(&self, seen: &Connection, purpose: Purpose) -> Result<Origin, Error> {
+    pub(crate) fn base_for(
+        &self,
+        seen: &Connection,
+        purpose: Purpose,
+        cause: &Cause,
+    ) -> Result<Origin, Error> {
         let default =
             || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
-        let held = seen.held.as_ref().map(|held| held.base.clone());
+        let held = seen.presentable(named_by(cause)).map(|(_, base)| base.clone());
+        let held = held.or_else(|| seen.held.as_ref().map(|held| held.base.clone()));
         // A grant is obtained anew where the one before it lived, unless a person names another place.
         let base = match purpose {
             Purpose::Refresh => held,
@@ -212,7 +242,7 @@ impl Kit {
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(now, self.answer_within);
         match passage {
-            _ if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
+            _ if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
             Passage::Free => Ok(()),
             Passage::Probe if can_afford => {
                 *breaker = next;
@@ -296,9 +326,15 @@ impl Kit {
 
     /// What is presented, if it may be: nothing is sent for another company than the one held (law 13), nor a request
     /// token more often than it is good for.
-    pub(crate) fn grant(&self, seen: &Connection, app: &App, purpose: Purpose) -> Result<Grant, Error> {
+    pub(crate) fn grant(
+        &self,
+        seen: &Connection,
+        app: &App,
+        purpose: Purpose,
+        cause: &Cause,
+    ) -> Result<Grant, Error> {
         if purpose == Purpose::Refresh {
-            let refresh = seen.held.as_ref().and_then(|held| held.refresh.clone());
+            let refresh = seen.presentable(named_by(cause)).map(|(refresh, _)| refresh.clone());
             let refresh_token = refresh.ok_or_else(|| Error::Internal("no refresh token".to_owned()))?;
             return Ok(Grant::Refresh { refresh_token });
         }
@@ -327,6 +363,7 @@ impl Kit {
         };
         let age = self.now().since(known_since);
         let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).unwrap_or(i64::MAX);
-        (0..life).contains(&age) && self.grant(seen, app, Purpose::Obtain).is_ok()
+        let cause = Cause::Authorized { instead_of: seen.version() };
+        (0..life).contains(&age) && self.grant(seen, app, Purpose::Obtain, &cause).is_ok()
     }
 }

@@ -22,14 +22,14 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &looked)) {
         return Ok(hand_out);
     }
-    let mut purpose = match looked.decide(&order.cause, kit.now()) {
+    let mut purpose = match kit.decide(&looked, &order.cause) {
         Decision::Fly(purpose) => purpose,
         other => return kit.grounded(&looked, &other),
     };
     failpoint::pass("looked");
     let mut app = blocking(|| kit.store.app(&order.name))?;
-    let base_then = kit.base_for(&looked, purpose)?;
-    kit.grant(&looked, &app, purpose)?;
+    let base_then = kit.base_for(&looked, purpose, &order.cause)?;
+    kit.grant(&looked, &app, purpose, &order.cause)?;
     kit.passage(&looked, &base_then, &order.cause)?;
     let connected = kit.connect(&looked, &base_then, purpose).await; // connect
     if purpose == Purpose::Obtain {
@@ -40,12 +40,13 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let connected_at = kit.clock.since_boot();
     let mut claim = kit.claim(&order.name).await?; // claim
     failpoint::pass("claimed");
-    let mut seen = match look_again(kit, order, claim.as_mut(), &looked, purpose).await? {
-        Look::Fly(seen) => *seen, // look again
+    let mut seen;
+    (seen, purpose) = match look_again(kit, order, claim.as_mut(), &looked).await? {
+        Look::Fly(seen, purpose) => (*seen, purpose), // look again
         Look::Land(landed) => return landed,
     };
     // A sibling's tokens may live elsewhere, and an idle line may have been closed.
-    let mut base = kit.base_for(&seen, purpose)?;
+    let mut base = kit.base_for(&seen, purpose, &order.cause)?;
     let mut line = match connected {
         Ok(line) => Some(line).filter(|_| base == base_then && kit.line_keeps(connected_at)),
         Err(error) => return Err(unreached(kit, claim.as_mut(), &seen, error)),
@@ -55,7 +56,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     // What the last refusal made of the connection: it is written down when nothing more can be tried.
     let mut refused: Option<Box<Connection>> = None;
     loop {
-        let grant = match kit.grant(&seen, &app, purpose) {
+        let grant = match kit.grant(&seen, &app, purpose, &order.cause) {
             Ok(grant) => grant,
             Err(error) => {
                 return Err(refused
@@ -92,7 +93,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Ok(Outcome::Refused { from, failed, judgement }) => {
                 let last = Next { seen: seen.clone(), app: app.clone(), base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
-                let chance = chances.take(kit, claim.as_mut(), last, &from, &failed, &judgement);
+                let chance = chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement);
                 let chance = chance.unwrap_or(Chance::None);
                 if matches!(chance, Chance::None) {
                     let error = give_up(kit, claim.as_mut(), &from, &failed, base);
@@ -118,9 +119,9 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 refused = None;
                 drop(claim);
                 claim = kit.claim(&order.name).await?;
-                match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
-                    Look::Fly(seen) => {
-                        let base = kit.base_for(&seen, purpose)?;
+                match look_again(kit, order, claim.as_mut(), &seen).await? {
+                    Look::Fly(seen, purpose) => {
+                        let base = kit.base_for(&seen, purpose, &order.cause)?;
                         Next { seen: *seen, app, base, purpose }
                     }
                     Look::Land(landed) => return landed,
@@ -133,8 +134,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
 
 /// What the second look shows.
 enum Look {
-    /// Still a flight.
-    Fly(Box<Connection>),
+    /// Still a flight, for this purpose.
+    Fly(Box<Connection>, Purpose),
     /// Somebody else has landed meanwhile, or there is nothing to be done any more.
     Land(Result<HandOut, Error>),
 }
@@ -145,14 +146,11 @@ async fn look_again(
     order: &Order,
     claim: &mut dyn Claim,
     looked: &Connection,
-    purpose: Purpose,
 ) -> Result<Look, Error> {
     let mut seen = kit.look_again(claim).await?;
     if let Some(adopted) = seen.adopt_late_answer() {
-        match kit.commit(claim, &seen.version(), &adopted) {
-            Ok(()) => seen = adopted,
-            Err(error) => tracing::warn!(%error, "a late answer could not be adopted"),
-        }
+        kit.commit(claim, &seen.version(), &adopted).map_err(of_write)?;
+        seen = adopted;
     }
     failpoint::pass("looked_again");
     if !seen.version().same_tokens(&looked.version())
@@ -160,11 +158,10 @@ async fn look_again(
     {
         return Ok(Look::Land(Ok(hand_out)));
     }
-    let decision = seen.decide(&order.cause, kit.now());
-    if decision != Decision::Fly(purpose) {
-        return Ok(Look::Land(kit.grounded(&seen, &decision)));
+    match kit.decide(&seen, &order.cause) {
+        Decision::Fly(purpose) => Ok(Look::Fly(Box::new(seen), purpose)),
+        other => Ok(Look::Land(kit.grounded(&seen, &other))),
     }
-    Ok(Look::Fly(Box::new(seen)))
 }
 
 /// What a presentation starts from.
@@ -431,6 +428,7 @@ impl SecondChances {
     fn take(
         &mut self,
         kit: &Kit,
+        order: &Order,
         claim: &mut dyn Claim,
         last: Next,
         from: &Version,
@@ -465,6 +463,8 @@ impl SecondChances {
                 }
                 Ok(Chance::Next(Box::new(Next { seen: kept, app, ..last })))
             }
+            // Who tries one token after the other wants to hear of each.
+            (Verdict::GrantGone, _) if matches!(order.cause, Cause::Tried(_)) => Ok(Chance::None),
             // A request token that is no good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
                 if self.adopt(kit, claim, &kept) {
@@ -503,7 +503,8 @@ impl SecondChances {
             return Ok(Chance::None);
         }
         blocking(|| claim.commit(from, failed)).map_err(of_write)?;
-        let base = kit.base_for(failed, Purpose::Obtain)?;
+        let cause = Cause::Authorized { instead_of: failed.version() };
+        let base = kit.base_for(failed, Purpose::Obtain, &cause)?;
         Ok(Chance::Next(Box::new(Next { seen: failed.clone(), base, purpose: Purpose::Obtain, ..last })))
     }
 }

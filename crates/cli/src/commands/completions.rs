@@ -1,8 +1,8 @@
 //! `perennial completions` and `perennial man`: made from the command line's own description.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 
 use super::run::Tutorial;
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use crate::words::moment;
 use bytes::Bytes;
 use clap::Args;

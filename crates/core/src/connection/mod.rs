@@ -7,14 +7,17 @@
 //! | `mod.rs` | what is kept, and which [`State`] that is |
 //! | [`decide`] | a token is asked for: hand out, fly, or stop? (laws 9, 12) |
 //! | [`transition`] | intend, accept, fail, adopt, set aside (laws 4, 5, 6, 7, 8, 13) |
+//! | [`recovery`] | what may bring a grant back, and in which order (laws 5, 6, 7) |
 //! | [`fault`] | a failure, in words that may be shown |
 
 pub mod decide;
 pub mod fault;
+pub mod recovery;
 pub mod transition;
 
 pub use decide::{Blocked, Cause, Decision};
 pub use fault::Fault;
+pub use recovery::{Remedy, Tried};
 pub use transition::{Answered, Plan};
 
 use crate::grant::Principal;

@@ -146,9 +146,20 @@ impl Connection {
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
-        let held = next.held_from(response, answered);
-        next.previous = self.kept_after(&held, answered);
-        next.candidates.retain(|candidate| !self.has_outlived(candidate, &held));
+        let held = match self.with_presented_in_force(answered) {
+            // A token that was replaced has worked: whatever was held beside it stays, also what was refused.
+            Some(presented) => {
+                let held = presented.heard(answered).held_from(response, answered);
+                next.previous = presented.kept_beside(&held, answered);
+                held
+            }
+            None => {
+                let held = next.held_from(response, answered);
+                next.previous = self.kept_after(&held, answered);
+                next.candidates.retain(|candidate| !self.has_outlived(candidate, &held));
+                held
+            }
+        };
         next.principal = next.principal.or_else(|| response.principal());
         next.held = Some(held);
         next.intent = None;
@@ -200,17 +211,7 @@ impl Connection {
         let Some(old) = &self.held else { return self.previous.clone() };
         let refreshed = old.grant_id == new.grant_id;
         let mut kept = if refreshed { Vec::new() } else { self.previous.clone() };
-        if let Some(refresh) = &old.refresh
-            && Some(refresh) != new.refresh.as_ref()
-        {
-            kept.push(Previous {
-                grant_id: old.grant_id.clone(),
-                generation: old.generation,
-                refresh: refresh.clone(),
-                base: old.base.clone(),
-                replaced_at: self.skew.server_time(answered.received_at),
-            });
-        }
+        kept.extend(self.replaced_by(new.refresh.as_ref(), answered));
         kept
     }
 
@@ -221,6 +222,19 @@ impl Connection {
         let intent = self.intent.as_ref()?;
         let matters = self.policy.replay != ReplayRule::Always;
         if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
+    }
+
+    /// The refresh token in force, as one that another has replaced; none where that is the same.
+    pub(super) fn replaced_by(&self, new: Option<&RefreshToken>, answered: &Answered) -> Option<Previous> {
+        let old = self.held.as_ref()?;
+        let refresh = old.refresh.as_ref().filter(|refresh| Some(*refresh) != new)?;
+        Some(Previous {
+            grant_id: old.grant_id.clone(),
+            generation: old.generation,
+            refresh: refresh.clone(),
+            base: old.base.clone(),
+            replaced_at: self.skew.server_time(answered.received_at),
+        })
     }
 
     /// A late answer is kept until the tokens that overtook it have proved themselves by a refresh.
@@ -252,8 +266,9 @@ impl Connection {
         }
         let wait = |asked| at.after(schedule::backoff(failures, asked, &self.policy, jitter));
         next.condition = match (judgement.verdict, judgement.spent) {
-            // Obtaining anew says nothing about the grant that is held.
+            // Obtaining anew says nothing about the grant that is held, nor does a token that was replaced.
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
+            _ if self.presents_a_replaced_token() => self.condition,
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
             (Verdict::Unknown, _) if gave_undocumented_code && failures > self.policy.unknown_code_tries => {

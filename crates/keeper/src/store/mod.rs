@@ -8,11 +8,13 @@
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
+//! | [`interchange`] | a connection as a directory that can be carried elsewhere |
 //! | [`record`] | an entry of the journal as JSON |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod document;
 pub(crate) mod durable;
+pub mod interchange;
 pub mod memory;
 pub mod record;
 pub mod sap_sample;
