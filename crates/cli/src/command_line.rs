@@ -40,6 +40,8 @@ pub(crate) enum Verb {
     Status(commands::status::Status),
     Refresh(commands::refresh::Refresh),
     Reauthorize(commands::reauthorize::Reauthorize),
+    Recover(commands::recover::Recover),
+    Doctor(commands::doctor::Doctor),
     Log(commands::log::Log),
     Support(commands::support::Support),
     Rename(commands::rename::Rename),

@@ -50,6 +50,8 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Status(status) => commands::status::carry_out(session, &status),
         Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
         Verb::Reauthorize(reauthorize) => commands::reauthorize::carry_out(session, &reauthorize),
+        Verb::Recover(recover) => commands::recover::carry_out(session, &recover),
+        Verb::Doctor(doctor) => commands::doctor::carry_out(session, &doctor),
         Verb::Log(log) => commands::log::carry_out(session, &log),
         Verb::Support(support) => commands::support::carry_out(session, &support),
         Verb::Rename(rename) => commands::rename::carry_out(session, &rename),

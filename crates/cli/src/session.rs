@@ -53,8 +53,8 @@ impl Session {
         words.clone_into(&mut place.store);
     }
 
-    /// The store that the options name; where there is none yet, one is made.
-    pub(crate) fn store_to_fill(&self) -> Result<Opened, Trouble> {
+    /// The store that the options name. A database that is not there is made by the first write.
+    pub(crate) fn store(&self) -> Result<Opened, Trouble> {
         let key = self.globals.master_key.clone().or_else(stores::standard_key).ok_or_else(|| {
             let hint = "name one: --master-key file:PATH";
             Trouble::usage("there is no home directory with a master key in it", hint)
@@ -62,18 +62,13 @@ impl Session {
         Ok(self.globals.choice()?.open(key, &self.globals.tenant)?)
     }
 
-    /// The store that the options name; where there is none yet, it is not made.
-    pub(crate) fn store(&self) -> Result<Opened, Trouble> {
-        match self.globals.choice()? {
-            Choice::Sqlite(file) if !file.exists() => {
-                Err(self.nothing_in(&format!("sqlite:{}", file.display())))
-            }
-            _ => self.store_to_fill(),
-        }
-    }
-
-    /// The keeper of the store that the options name.
+    /// The keeper of the store that the options name, for a command that needs a connection.
     pub(crate) fn keeper(&self) -> Result<Keeper, Trouble> {
+        if let Choice::Sqlite(file) = self.globals.choice()?
+            && !file.exists()
+        {
+            return Err(self.nothing_in(&format!("sqlite:{}", file.display())));
+        }
         self.keeper_of(&self.store()?)
     }
 

@@ -74,7 +74,7 @@ pub(crate) fn carry_out(session: &Session, add: &Add) -> Result<Exit, Trouble> {
     secret_input::check(&sources)?;
     check_name(&add.name)?;
     session.is_about(&add.name);
-    let store = session.store_to_fill()?;
+    let store = session.store()?;
     if session.place().kind == Kind::SapSample {
         return Err(holds_one(&store.shared().address()));
     }

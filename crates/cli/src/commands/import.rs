@@ -39,7 +39,7 @@ pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trou
     for (name, _) in &found {
         check_name(name)?;
     }
-    let keeper = session.keeper_of(&session.store_to_fill()?)?;
+    let keeper = session.keeper_of(&session.store()?)?;
     let (mut taken, mut worst) = (Vec::new(), Exit::Done);
     for (name, dir) in &found {
         match take_in(session, &keeper, dir, name) {
