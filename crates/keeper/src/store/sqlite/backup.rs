@@ -60,15 +60,24 @@ fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> 
 
 /// Whole, and every connection in it opens.
 pub(super) fn check(place: &Place, keys: &Keys, copy: &Path) -> Result<(), StoreError> {
-    let at = At { place, action: "copy" };
+    let sql = connect(place, copy)?;
+    quick_check(place, &sql)?;
+    let rows = Row::all(&sql).map_err(|error| At { place, action: "copy" }.failed(error))?;
+    rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
+}
+
+/// Opens a copy to look at it.
+pub(super) fn connect(place: &Place, copy: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Connection::open_with_flags(copy, flags).map_err(|error| at.failed(error))?;
-    let said: String =
-        sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| at.failed(error))?;
-    if said != "ok" {
-        return Err(place.damaged(said));
+    Connection::open_with_flags(copy, flags).map_err(|error| At { place, action: "copy" }.failed(error))
+}
+
+/// Has SQLite look through all pages.
+pub(super) fn quick_check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
+    let said = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match said.map_err(|error| At { place, action: "read" }.failed(error))? {
+        said if said == "ok" => Ok(()),
+        said => Err(place.damaged(said)),
     }
-    let rows = Row::all(&sql).map_err(|error| at.failed(error))?;
-    rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
 }

@@ -69,6 +69,8 @@ impl Database {
     /// Makes a database and puts it into its place, unless somebody else is quicker.
     pub(super) fn create(place: &Place, options: &SqliteOptions) -> Result<(), StoreError> {
         unix::make_private_dir(&place.dir).map_err(StoreError::io("make", &place.dir))?;
+        // The lock file first: whoever opens the database says by it that it is in use.
+        LockFile::open(place.lock()).map_err(StoreError::io("write", place.lock()))?;
         let made = place.unfinished(&format!(".new-{}", random::id()));
         let taken = build(place, options, &made).and_then(|()| put_in_place(place, &made));
         // Half a database is of no use; SQLite's own files beside it are none without it.
@@ -202,7 +204,7 @@ impl Meta {
     }
 }
 
-fn older(place: &Place) -> StoreError {
+pub(super) fn older(place: &Place) -> StoreError {
     place.damaged(
         "it is older than what was written last: its -wal file was deleted, or an older copy was put in its place",
     )
