@@ -2,16 +2,17 @@
 
 use super::status::what_next;
 use crate::exit::Exit;
-use crate::place::{Kind, Place};
+use crate::place::Place;
 use crate::session::Session;
-use crate::stores::Opened;
+use crate::stores::{Choice, Opened};
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::core::connection::{Aside, Intent};
 use perennial::core::{Connection, State};
 use perennial::manage::Outside;
-use perennial::{Keeper, Store};
+use perennial::{Keeper, Sqlite};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Look at everything that a grant depends on, and say what to do about it
 ///
@@ -40,7 +41,10 @@ const NOTEWORTHY_SKEW: u64 = 60;
 pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trouble> {
     session.start_log();
     let mut report = Report { session, findings: Vec::new() };
-    report.store();
+    if doctor.restore_backup || doctor.accept_older {
+        report.mend(doctor)?;
+    }
+    report.store()?;
     report.conclude()
 }
 
@@ -72,18 +76,57 @@ impl Report<'_> {
         self.findings.push(Finding { what: trouble.message, is_good: false, remedy: Some(remedy) });
     }
 
+    /// Only a database can be put back, or taken for good.
+    fn mend(&mut self, doctor: &Doctor) -> Result<(), Trouble> {
+        let Choice::Sqlite(file) = self.session.globals.choice()? else {
+            let hint = "name the database: perennial doctor --store sqlite:FILE";
+            return Err(Trouble::usage("SAP's two files have no backup", hint));
+        };
+        if doctor.restore_backup {
+            let aside = Sqlite::restore_backup(&file)?;
+            self.good(format!(
+                "the last good copy is in place; what was there is kept as {}",
+                aside.display()
+            ));
+        } else {
+            Sqlite::accept_older(&file)?;
+            self.good(format!("{} is taken for good as it is", file.display()));
+        }
+        Ok(())
+    }
+
     /// What depends on an open store is looked at only where it opens.
-    fn store(&mut self) {
+    fn store(&mut self) -> Result<(), Trouble> {
+        let choice = self.session.globals.choice()?;
+        if let Choice::Sqlite(file) = &choice {
+            self.database(file)?;
+        }
+        let is_explained = self.findings.iter().any(|finding| !finding.is_good);
         let store = match self.session.store() {
             Ok(store) => store,
-            Err(trouble) => return self.trouble(trouble),
+            Err(_) if is_explained => return Ok(()),
+            Err(trouble) => {
+                self.trouble(trouble);
+                return Ok(());
+            }
         };
-        self.good(format!("{} opens", store.shared().address()));
-        self.files(&store);
+        if matches!(choice, Choice::SapSample(_)) {
+            self.good(format!("{} opens", store.shared().address()));
+            self.files(&store);
+        }
         match self.session.keeper_of(&store) {
             Ok(keeper) => self.keeper(&keeper),
             Err(trouble) => self.trouble(trouble),
         }
+        Ok(())
+    }
+
+    fn database(&mut self, file: &Path) -> Result<(), Trouble> {
+        for found in Sqlite::examine(file, &self.session.sqlite_options()?) {
+            let remedy = found.remedy.map(|remedy| self.session.place().complete(&remedy));
+            self.findings.push(Finding { what: found.what, is_good: found.is_good, remedy });
+        }
+        Ok(())
     }
 
     fn files(&mut self, store: &Opened) {
