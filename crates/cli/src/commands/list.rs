@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::table::{self, Cell};
 use crate::terminal;
 use crate::trouble::Trouble;
-use crate::words::{day, distance, rfc3339};
+use crate::words::{about, day, rfc3339};
 use anstyle::Style;
 use clap::Args;
 use perennial::core::{Connection, Expiry, State, UnixTime};
@@ -89,7 +89,7 @@ impl Row {
             Cell::new(principal.unwrap_or_else(|| "-".to_owned())),
             self.last
                 .as_ref()
-                .map_or_else(Cell::default, |last| Cell::new(distance(self.here(last.entry.at), now))),
+                .map_or_else(Cell::default, |last| Cell::new(about(self.here(last.entry.at), now))),
             self.last.as_ref().map_or_else(Cell::default, |last| Cell::new(last.entry.event.to_string())),
         ]
     }
@@ -98,7 +98,7 @@ impl Row {
         match self.access() {
             None => Cell::new("-"),
             Some(at) if at <= now => Cell::new("ended"),
-            Some(at) => Cell::new(distance(at, now)),
+            Some(at) => Cell::new(about(at, now)),
         }
     }
 
