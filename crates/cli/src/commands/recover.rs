@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 ///
 /// What is kept is shown by fingerprint, never by value. Then it is tried, each only after the one before it was
 /// refused: late answers, the refresh token in force, those that it replaced, and a request token that is kept and
-/// young. What works is stored, and what was refused is kept.
+/// young. What works is stored; a refusal deletes nothing.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -155,10 +155,7 @@ impl Story<'_> {
         }
         self.session.printer.step(&format!("{}: it works", words(remedy)))?;
         let name = &connection.name;
-        self.session.printer.note(&format!(
-            "{name} is back, in generation {}; what was refused is kept",
-            hand_out.generation
-        ));
+        self.session.printer.note(&format!("{name} is back, in generation {}", hand_out.generation));
         Ok(Exit::Done)
     }
 
