@@ -65,7 +65,7 @@ impl World {
     }
 
     fn options(&self) -> SqliteOptions {
-        SqliteOptions::new(KeySource::File(self.key()))
+        options_of(self.root.path())
     }
 
     fn try_open(&self) -> Result<Sqlite, StoreError> {
@@ -115,8 +115,12 @@ fn argument() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }
 
-/// The store of a world that another process has made.
+/// The options for a world that another process has made.
+fn options_of(root: &Path) -> SqliteOptions {
+    SqliteOptions::new(KeySource::File(root.join("keys/master.key")))
+}
+
+/// The store of such a world.
 fn open_of(root: &Path) -> Sqlite {
-    let key = KeySource::File(root.join("keys/master.key"));
-    Sqlite::open(root.join("data/perennial.db"), SqliteOptions::new(key)).unwrap()
+    Sqlite::open(root.join("data/perennial.db"), options_of(root)).unwrap()
 }

@@ -6,10 +6,11 @@ use super::keys::Keys;
 use super::lock::{LockFile, STORE};
 use super::place::{Place, file_system};
 use super::row::Row;
-use super::schema::{self, Use};
+use super::schema;
 use super::{SqliteOptions, apps, backup};
 use crate::store::StoreError;
 use crate::unix;
+use perennial_core::token_endpoint::plain;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -133,7 +134,7 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
         let mark =
             lock.map_or(Ok(0), |lock| lock.mark(STORE)).map_err(StoreError::io("read", place.lock()))?;
         place.check_shape()?;
-        let sql = schema::connect(place, Use::Reading)?;
+        let sql = schema::connect_to_read(place)?.sql;
         schema::check(place, &sql)?;
         let meta = Meta::read(&sql).map_err(|error| at.failed(error))?;
         Ok((mark, sql, meta))
@@ -203,7 +204,8 @@ fn claims(rows: &[Row], lock: Option<&LockFile>) -> Vec<Finding> {
     let Some(lock) = lock else { return Vec::new() };
     let claimed = rows.iter().filter(|row| lock.is_claimed(row.number).unwrap_or(false));
     claimed
-        .map(|row| Finding::good(format!("connection \"{}\" is claimed by a running process", row.name)))
+        .map(|row| plain(&row.name))
+        .map(|name| Finding::good(format!("connection \"{name}\" is claimed by a running process")))
         .collect()
 }
 

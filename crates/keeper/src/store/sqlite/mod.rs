@@ -37,7 +37,6 @@ use crate::unix;
 use claim::Held;
 use database::Database;
 pub use examine::Finding;
-use perennial_core::connection::Version;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
 use place::Place;
@@ -299,7 +298,7 @@ impl Store for Sqlite {
             }
             put_given(batch, &mut row, connection.profile.name, &app)?;
             row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
-            batch.put(row, &Version::default(), &connection)
+            batch.add(row, &connection)
         })
     }
 

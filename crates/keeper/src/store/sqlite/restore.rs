@@ -97,22 +97,25 @@ fn raise(place: &Place, mark: i64) -> Result<i64, StoreError> {
     Ok(change)
 }
 
-/// Moves the database out of the way, its -wal file first: left behind, it would be taken for its successor's.
+/// Moves the database out of the way, its -wal file first: left behind, it would be taken for its successor's. `None`
+/// when there is no database.
 fn move_aside(place: &Place) -> Result<Option<PathBuf>, StoreError> {
-    let free = |number: &u32| {
-        !place.beside(&format!(".damaged-{number}")).exists()
-            && !place.beside(&format!(".damaged-{number}-wal")).exists()
-    };
-    let Some(number) = (1..).find(free) else { return Ok(None) };
-    let mut moved = None;
-    for (file, ending) in [(place.wal(), "-wal"), (place.shm(), "-shm"), (place.path.clone(), "")] {
-        let aside = place.beside(&format!(".damaged-{number}{ending}"));
-        match fs::rename(&file, &aside) {
-            Ok(()) => moved = Some(aside),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io("move", file)(error)),
-        }
-    }
+    let named = |number: u32, ending: &str| place.beside(&format!(".damaged-{number}{ending}"));
+    let is_free = |number: &u32| !named(*number, "").exists() && !named(*number, "-wal").exists();
+    let Some(number) = (1..).find(is_free) else { return Ok(None) };
+    let aside = named(number, "");
+    // The -shm file is an index of the -wal file, which SQLite makes anew.
+    let _ = fs::remove_file(place.shm());
+    move_if_there(&place.wal(), &named(number, "-wal"))?;
+    let moved = move_if_there(&place.path, &aside)?;
     unix::sync_dir(&place.dir).map_err(StoreError::io("write", &place.dir))?;
-    Ok(moved)
+    Ok(moved.then_some(aside))
+}
+
+fn move_if_there(from: &Path, to: &Path) -> Result<bool, StoreError> {
+    match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("move", from)(error)),
+    }
 }

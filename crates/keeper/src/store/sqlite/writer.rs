@@ -5,7 +5,7 @@
 //! What it commits finds room (law 4): with every write it has the file system keep room behind the -wal file for the
 //! commits of all intents that are open then.
 
-use super::backup;
+use super::backup::Copies;
 use super::failure::At;
 use super::keys::Keys;
 use super::lock::{LockFile, STORE};
@@ -23,9 +23,9 @@ use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Room for the pages that a commit changes beside its record: some twenty of 4 KiB, and as many again.
 const ROOM: i64 = 160 * 1024;
@@ -67,7 +67,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
-        let writing = Writing { place, tenant, keys, sql: None };
+        let writing = Writing { place, tenant, keys, sql: None, copies: Copies::default() };
         let thread =
             Builder::new().name("perennial-store".to_owned()).spawn(move || writing.run(&waiting))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
@@ -92,6 +92,7 @@ struct Writing {
     tenant: String,
     keys: Arc<Keys>,
     sql: Option<rusqlite::Connection>,
+    copies: Copies,
 }
 
 /// What came of a transaction.
@@ -99,8 +100,8 @@ struct Done {
     outcomes: Vec<Outcome>,
     /// Connections that were written.
     touched: Vec<i64>,
-    /// True when one of them has other tokens now.
-    new_tokens: bool,
+    /// True when something is there now that a person would miss in an older backup.
+    worth_a_copy: bool,
     /// True when room was kept for all of it.
     has_room: bool,
 }
@@ -113,21 +114,43 @@ impl Done {
 
 impl Writing {
     fn run(mut self, waiting: &Receiver<(Job, Answer)>) {
-        while let Ok(first) = waiting.recv() {
+        loop {
+            let rest = self.copies.at().map(|at| at.saturating_duration_since(Instant::now()));
+            let first = match rest {
+                None => waiting.recv().ok(),
+                Some(Duration::ZERO) => {
+                    self.copy();
+                    continue;
+                }
+                Some(rest) => match waiting.recv_timeout(rest) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    first => first.ok(),
+                },
+            };
+            let Some(first) = first else { break };
             let mut jobs = vec![first];
             jobs.extend(waiting.try_iter().take(MOST - 1));
-            let new_tokens = self.write(jobs);
-            if let (Some(new_tokens), Some(sql)) = (new_tokens, &self.sql) {
-                backup::after_a_write(&self.place, &self.keys, sql, new_tokens);
+            if let Some(worth_a_copy) = self.write(jobs) {
+                self.copies.after_a_write(&self.place, worth_a_copy);
             }
+        }
+        if self.copies.at().is_some() {
+            self.copy();
         }
     }
 
-    /// Writes all, and answers all. Says whether anything was written, and if so, whether tokens have changed.
+    fn copy(&mut self) {
+        if let Some(sql) = &self.sql {
+            self.copies.make(&self.place, &self.keys, sql);
+        }
+    }
+
+    /// Writes all, and answers all. Says whether anything was written, and if so, whether it is
+    /// worth a backup.
     fn write(&mut self, mut jobs: Vec<(Job, Answer)>) -> Option<bool> {
         match self.attempt(&mut jobs) {
             Ok(done) => {
-                let written = (!done.is_nothing()).then_some(done.new_tokens);
+                let written = (!done.is_nothing()).then_some(done.worth_a_copy);
                 for ((_, answer), outcome) in jobs.into_iter().zip(done.outcomes) {
                     let _ = answer.send(outcome);
                 }
@@ -161,7 +184,8 @@ impl Writing {
             .map_err(|error| at.failed(error))?;
         let count = "UPDATE meta SET changes = changes + 1 RETURNING changes";
         let change = transaction.query_row(count, [], |row| row.get(0)).map_err(|error| at.failed(error))?;
-        let mut done = Done { outcomes: Vec::new(), touched: Vec::new(), new_tokens: false, has_room: true };
+        let mut done =
+            Done { outcomes: Vec::new(), touched: Vec::new(), worth_a_copy: false, has_room: true };
         for (job, _) in jobs {
             let savepoint = transaction.savepoint().map_err(|error| at.failed(error))?;
             let (tenant, keys) = (self.tenant.as_str(), self.keys.as_ref());
@@ -172,14 +196,14 @@ impl Writing {
                 keys,
                 change,
                 touched: Vec::new(),
-                new_tokens: false,
+                worth_a_copy: false,
             };
             let outcome = (job.work)(&mut batch);
-            let (touched, new_tokens) = (batch.touched, batch.new_tokens);
+            let (touched, worth_a_copy) = (batch.touched, batch.worth_a_copy);
             let outcome = end(savepoint, outcome, at)?;
             if outcome.is_ok() {
                 done.touched.extend(touched);
-                done.new_tokens |= new_tokens;
+                done.worth_a_copy |= worth_a_copy;
                 done.has_room &= job.has_room;
             }
             done.outcomes.push(outcome);
@@ -254,7 +278,7 @@ pub(super) struct Batch<'a> {
     /// The number of this change of the database.
     pub(super) change: i64,
     touched: Vec<i64>,
-    new_tokens: bool,
+    worth_a_copy: bool,
 }
 
 impl Batch<'_> {
@@ -266,13 +290,16 @@ impl Batch<'_> {
         self.place.closed(error.to_string())
     }
 
-    /// Seals a row and writes it.
-    pub(super) fn write(&mut self, mut row: Row) -> Result<(), StoreError> {
-        row.changed = self.change;
-        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
-        row.write(self.sql).map_err(|error| self.failed(error))?;
-        self.touched.push(row.number);
-        Ok(())
+    /// Seals a row and writes it, as a person wants it.
+    pub(super) fn write(&mut self, row: Row) -> Result<(), StoreError> {
+        self.worth_a_copy = true;
+        self.seal_and_write(row)
+    }
+
+    /// Writes a new connection.
+    pub(super) fn add(&mut self, mut row: Row, connection: &Connection) -> Result<(), StoreError> {
+        row.put(self.keys, connection).map_err(|error| self.unsealed(&error))?;
+        self.write(row)
     }
 
     /// Writes a connection into its row.
@@ -283,9 +310,17 @@ impl Batch<'_> {
         next: &Connection,
     ) -> Result<(), StoreError> {
         let after = next.version();
-        self.new_tokens |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
+        self.worth_a_copy |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
         row.put(self.keys, next).map_err(|error| self.unsealed(&error))?;
-        self.write(row)
+        self.seal_and_write(row)
+    }
+
+    fn seal_and_write(&mut self, mut row: Row) -> Result<(), StoreError> {
+        row.changed = self.change;
+        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
+        row.write(self.sql).map_err(|error| self.failed(error))?;
+        self.touched.push(row.number);
+        Ok(())
     }
 
     /// Puts a connection away, or brings it back. One that was altered stays as it is under its seal, so that this makes
