@@ -59,7 +59,10 @@ pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trou
         session.printer.json_data(&all.collect::<Value>())?;
         return Ok(worst);
     }
-    if let [only] = taken.as_slice() {
+    if !taken.is_empty() {
+        warn_of_two_keepers(session, &import.from);
+    }
+    if let ([only], 1) = (taken.as_slice(), found.len()) {
         add::report(session, &keeper, only, "imported")?;
     } else {
         session.printer.step(&format!("imported {} of {}", taken.len(), found.len()))?;
@@ -118,13 +121,15 @@ pub(super) fn take_in(session: &Session, keeper: &Keeper, dir: &Path, name: &str
     let app = app.known_since(keeper.now());
     let from = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     keeper.add(&connection, &app, &history, format!("imported from {}", from.display()))?;
-    if connection.held.is_some() {
-        session.printer.warn(&format!(
-            "{} still holds the same grant; use it no more, for two keepers of one grant drift apart",
-            dir.display()
-        ));
-    }
     Ok(())
+}
+
+/// The directory goes on working, which is the danger.
+pub(super) fn warn_of_two_keepers(session: &Session, dir: &Path) {
+    session.printer.warn(&format!(
+        "{} still holds what was taken in; use it no more, for two keepers of one grant drift apart",
+        dir.display()
+    ));
 }
 
 fn of_directory(error: StoreError, dir: &Path) -> Trouble {
