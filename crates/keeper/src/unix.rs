@@ -119,18 +119,18 @@ pub(crate) fn identity(metadata: &Metadata) -> (u64, u64) {
 
 /// Gives a file a name that nothing has yet; refuses when something has it.
 pub(crate) fn take_free_name(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::hard_link(from, to) {
-        Ok(()) => std::fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Some file systems know no second names.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Err(_) => {
-            use rustix::fs::{CWD, RenameFlags, renameat_with};
-            Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems cannot.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            renamed => return Ok(renamed?),
         }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        Err(error) => Err(error),
     }
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
 }
 
 /// Makes a file that only its owner may read; refuses when one is there.

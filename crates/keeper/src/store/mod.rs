@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 pub use memory::Memory;
 pub use sap_sample::SapSample;
-pub use sqlite::{Sqlite, SqliteOptions};
+pub use sqlite::{Finding, Sqlite, SqliteOptions};
 
 /// Where connections are kept. Methods are synchronous and short; what waits, waits outside.
 pub trait Store: Send + Sync + 'static {

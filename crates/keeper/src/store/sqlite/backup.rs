@@ -8,32 +8,58 @@ use super::place::Place;
 use super::row::Row;
 use crate::store::StoreError;
 use crate::unix;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Up to this size a copy is made with every new token: it takes some milliseconds.
+/// Up to this size a copy is made whenever something is there that would be missed: it takes some milliseconds.
 const SMALL: u64 = 4 * 1024 * 1024;
 /// Else a copy is at least this old before the next is made.
 const PAUSE: Duration = Duration::from_secs(3600);
+/// The thread that writes spends one part in this many on copies at most: a fleet may have new tokens all the time.
+const SHARE: u32 = 10;
 
-/// Makes a copy if one is due.
-pub(super) fn after_a_write(place: &Place, keys: &Keys, sql: &Connection, new_tokens: bool) {
-    if !is_due(place, new_tokens) {
-        return;
+/// When the next copy is to be made.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    at: Option<Instant>,
+    /// There was one a moment ago; before this, none is made.
+    rests_until: Option<Instant>,
+}
+
+impl Copies {
+    /// When the next one is due; `None` when nothing is worth one.
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.at
     }
-    if let Err(error) = make(place, keys, sql) {
-        tracing::warn!(path = %place.backup().display(), %error, "no backup of the database could be made");
+
+    /// Something was written.
+    pub(super) fn after_a_write(&mut self, place: &Place, worth_a_copy: bool) {
+        if self.at.is_none() && is_due(place, worth_a_copy) {
+            self.at = Some(self.rests_until.unwrap_or_else(Instant::now));
+        }
+    }
+
+    /// Makes one. Nobody fails for that.
+    pub(super) fn make(&mut self, place: &Place, keys: &Keys, sql: &Connection) {
+        let begun = Instant::now();
+        if let Err(error) = make(place, keys, sql) {
+            tracing::warn!(path = %place.backup().display(), %error, "no backup of the database could be made");
+        }
+        self.at = None;
+        self.rests_until = Some(Instant::now() + begun.elapsed() * SHARE);
     }
 }
 
-fn is_due(place: &Place, new_tokens: bool) -> bool {
+fn is_due(place: &Place, worth_a_copy: bool) -> bool {
     let small = fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() < SMALL);
     let age = fs::metadata(place.backup()).and_then(|backup| backup.modified()).map(|at| at.elapsed());
     // A copy from the future is none to rely on: some clock stood wrong (law 11).
     let old = !age.is_ok_and(|age| age.is_ok_and(|age| age < PAUSE));
-    old || (small && new_tokens)
+    old || (small && worth_a_copy)
 }
 
 fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> {
@@ -54,21 +80,32 @@ fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> 
 }
 
 fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> {
-    let filled = sql.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+    // Whatever characters its name is made of.
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(copy.as_os_str().as_bytes()));
+    let filled = sql.execute("VACUUM INTO ?1", [name]);
     filled.map(drop).map_err(|error| At { place, action: "copy" }.failed(error))
 }
 
 /// Whole, and every connection in it opens.
 pub(super) fn check(place: &Place, keys: &Keys, copy: &Path) -> Result<(), StoreError> {
-    let at = At { place, action: "copy" };
+    let sql = connect(place, copy)?;
+    quick_check(place, &sql)?;
+    let rows = Row::all(&sql).map_err(|error| At { place, action: "copy" }.failed(error))?;
+    rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
+}
+
+/// Opens a copy to look at it.
+pub(super) fn connect(place: &Place, copy: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Connection::open_with_flags(copy, flags).map_err(|error| at.failed(error))?;
-    let said: String =
-        sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| at.failed(error))?;
-    if said != "ok" {
-        return Err(place.damaged(said));
+    Connection::open_with_flags(copy, flags).map_err(|error| At { place, action: "copy" }.failed(error))
+}
+
+/// Has SQLite look through all pages.
+pub(super) fn quick_check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
+    let said = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match said.map_err(|error| At { place, action: "read" }.failed(error))? {
+        said if said == "ok" => Ok(()),
+        said => Err(place.damaged(said)),
     }
-    let rows = Row::all(&sql).map_err(|error| at.failed(error))?;
-    rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
 }

@@ -6,17 +6,19 @@ use super::failure::At;
 use super::keys::Keys;
 use super::lock::{LockFile, STORE};
 use super::place::Place;
-use super::schema::{self, Use};
+use super::schema::{self, Reader};
 use super::writer::{Job, Writer};
 use crate::random;
 use crate::store::{Recorded, StoreError, WriteError, record};
 use crate::unix;
 use rusqlite::{Connection, Params};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A database that is there, and opens.
 pub(super) struct Database {
@@ -25,7 +27,7 @@ pub(super) struct Database {
     pub(super) keys: Arc<Keys>,
     /// Which file it is: another one may be put in its place.
     pub(super) identity: (u64, u64),
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<Reader>>,
     writer: OnceLock<Result<Writer, String>>,
     /// Held as long as this is open, so that nobody replaces the file meanwhile.
     _in_use: Option<LockFile>,
@@ -49,10 +51,10 @@ impl Database {
             return if mark == 0 { Ok(None) } else { Err(place.damaged("it is not there any more")) };
         };
         place.check_shape()?;
-        let sql = schema::connect(place, Use::Reading)?;
-        schema::check(place, &sql)?;
+        let reader = schema::connect_to_read(place)?;
+        schema::check(place, &reader.sql)?;
         let at = At { place, action: "read" };
-        let meta = Meta::read(&sql).map_err(|error| at.failed(error))?;
+        let meta = Meta::read(&reader.sql).map_err(|error| at.failed(error))?;
         meta.is_not_older_than(place, mark)?;
         let keys = Keys::open(place, &options.master_key, meta.store, &meta.data_key)?;
         Ok(Some(Arc::new(Self {
@@ -60,7 +62,7 @@ impl Database {
             tenant: options.tenant.clone(),
             keys: Arc::new(keys),
             identity,
-            readers: Mutex::new(vec![sql]),
+            readers: Mutex::new(vec![reader]),
             writer: OnceLock::new(),
             _in_use: lock,
         })))
@@ -69,6 +71,8 @@ impl Database {
     /// Makes a database and puts it into its place, unless somebody else is quicker.
     pub(super) fn create(place: &Place, options: &SqliteOptions) -> Result<(), StoreError> {
         unix::make_private_dir(&place.dir).map_err(StoreError::io("make", &place.dir))?;
+        // The lock file first: whoever opens the database says by it that it is in use.
+        LockFile::open(place.lock()).map_err(StoreError::io("write", place.lock()))?;
         let made = place.unfinished(&format!(".new-{}", random::id()));
         let taken = build(place, options, &made).and_then(|()| put_in_place(place, &made));
         // Half a database is of no use; SQLite's own files beside it are none without it.
@@ -77,7 +81,11 @@ impl Database {
         }
         match taken {
             Err(_) if place.path.exists() => Ok(()),
-            taken => taken,
+            Ok(()) => {
+                forget_unfinished(place);
+                Ok(())
+            }
+            refused => refused,
         }
     }
 
@@ -86,19 +94,18 @@ impl Database {
         &self,
         look: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = readers.pop();
-        drop(readers);
-        let mut sql = match reader {
-            Some(sql) => sql,
-            None => schema::connect(&self.place, Use::Reading)?,
-        };
-        let read = sql
-            .transaction()
-            .map_err(|error| self.at("read").failed(error))
-            .and_then(|looking| look(&looking));
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(sql);
+        let reader = self.readers().pop();
+        let mut reader = reader.map_or_else(|| schema::connect_to_read(&self.place), Ok)?;
+        let looking = reader.sql.transaction().map_err(|error| self.at("read").failed(error));
+        let read = looking.and_then(|looking| look(&looking));
+        if !reader.is_fixed {
+            self.readers().push(reader);
+        }
         read
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names that a query gives.
@@ -202,7 +209,7 @@ impl Meta {
     }
 }
 
-fn older(place: &Place) -> StoreError {
+pub(super) fn older(place: &Place) -> StoreError {
     place.damaged(
         "it is older than what was written last: its -wal file was deleted, or an older copy was put in its place",
     )
@@ -234,6 +241,17 @@ fn build(place: &Place, options: &SqliteOptions, made: &Path) -> Result<(), Stor
 fn put_in_place(place: &Place, made: &Path) -> Result<(), StoreError> {
     let put = unix::take_free_name(made, &place.path).and_then(|()| unix::sync_dir(&place.dir));
     put.map_err(StoreError::io("write", &place.path))
+}
+
+/// What processes have left that died while they made a database. Whoever is still at it comes too late anyway.
+fn forget_unfinished(place: &Place) {
+    let begin = place.unfinished(".new-");
+    let Some(begin) = begin.file_name().map(OsStr::as_bytes) else { return };
+    for entry in fs::read_dir(&place.dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_bytes().starts_with(begin) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn with_ending(path: &Path, ending: &str) -> std::path::PathBuf {

@@ -6,6 +6,7 @@ use crate::store::StoreError;
 use rusqlite::{Error, ErrorCode, ffi};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::path::Path;
 
 /// What was being done when SQLite failed.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,16 @@ impl At<'_> {
             let writable = OpenOptions::new().read(true).write(true).open(path).map(drop);
             writable.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?))
         };
-        tried.err()
+        tried.err().or_else(|| is_full(dir).then(|| rustix::io::Errno::NOSPC.into()))
     }
+}
+
+/// True when the disk has no block, or no file, to give.
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        // Where files are made at will, there is no number of them.
+        disk.f_bavail == 0 || (disk.f_files > 0 && disk.f_favail == 0)
+    })
 }
 
 fn is_damage(failure: ffi::Error) -> bool {

@@ -12,18 +12,21 @@
 //! | `row`, `record`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `keys` | the data key, wrapped by the master key | 10 |
 //! | `backup` | the newest good copy | 5 |
+//! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
 //! | `failure` | what SQLite says, in our words | |
 
 mod apps;
 mod backup;
 mod claim;
 mod database;
+mod examine;
 mod failure;
 mod keys;
 mod lock;
 mod mount;
 mod place;
 mod record;
+mod restore;
 mod row;
 mod schema;
 mod writer;
@@ -33,7 +36,7 @@ use crate::seal::KeySource;
 use crate::unix;
 use claim::Held;
 use database::Database;
-use perennial_core::connection::Version;
+pub use examine::Finding;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
 use place::Place;
@@ -110,6 +113,28 @@ impl Sqlite {
             format!("{0} can be read by others; take that right away: chmod 600 {0}", path.display())
         };
         files.into_iter().filter(readable).map(notice).collect()
+    }
+
+    /// Looks at everything that can be looked at without changing it, for `perennial doctor`.
+    #[must_use]
+    pub fn examine(path: impl AsRef<Path>, options: &SqliteOptions) -> Vec<Finding> {
+        examine::examine(path.as_ref(), options)
+    }
+
+    /// Puts the backup in the database's place, and returns where the damaged one is kept now.
+    ///
+    /// # Errors
+    /// When there is no good backup, or another process uses the database.
+    pub fn restore_backup(path: impl AsRef<Path>) -> Result<PathBuf, StoreError> {
+        restore::restore_backup(path.as_ref())
+    }
+
+    /// Makes a database that is older than what was written last the one to go on from.
+    ///
+    /// # Errors
+    /// When it is no whole database, or another process uses it.
+    pub fn accept_older(path: impl AsRef<Path>) -> Result<(), StoreError> {
+        restore::accept_older(path.as_ref())
     }
 
     /// The database as it is now: a file that was put in the place of the one that we knew is opened anew.
@@ -273,7 +298,7 @@ impl Store for Sqlite {
             }
             put_given(batch, &mut row, connection.profile.name, &app)?;
             row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
-            batch.put(row, &Version::default(), &connection)
+            batch.add(row, &connection)
         })
     }
 

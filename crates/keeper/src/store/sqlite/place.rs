@@ -61,6 +61,10 @@ impl Place {
         self.beside("-wal")
     }
 
+    pub(super) fn shm(&self) -> PathBuf {
+        self.beside("-shm")
+    }
+
     pub(super) fn backup(&self) -> PathBuf {
         self.beside(".backup")
     }
@@ -115,7 +119,7 @@ impl Place {
         };
         // While a -wal file holds changes, it may hold the last pages too.
         let is_whole = fs::metadata(self.wal()).map_or(0, |wal| wal.len()) == 0;
-        let expected = number(28).saturating_mul(page);
+        let expected = if number(24) == number(92) { number(28).saturating_mul(page) } else { 0 };
         if is_whole && length < expected {
             return Err(
                 self.damaged(format!("it has been cut short: {length} of {expected} bytes are there"))
@@ -190,11 +194,18 @@ fn real_file(dir: &Path, path: PathBuf) -> Result<PathBuf, StoreError> {
     let real = fs::canonicalize(&path).map_err(StoreError::io("follow", &path))?;
     let real_dir = real.parent().unwrap_or(dir);
     check_rights(real_dir, false)?;
-    real_file(&real_dir.to_owned(), real)
+    real_file(real_dir, real.clone())
 }
 
+/// The type of the file system that a directory lies on, where that can be found out.
+pub(super) fn file_system(dir: &Path) -> Option<String> {
+    mount::file_system(&fs::read_to_string(MOUNTS).ok()?, dir)
+}
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
 fn check_file_system(dir: &Path) -> Result<(), StoreError> {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
+    let Ok(mounts) = fs::read_to_string(MOUNTS) else { return Ok(()) };
     let Some(kind) = mount::network_file_system(&mounts, dir) else { return Ok(()) };
     Err(StoreError::Unsafe {
         path: dir.to_owned(),

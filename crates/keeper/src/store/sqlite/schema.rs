@@ -6,6 +6,9 @@ use super::place::Place;
 use crate::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// The form of the tables that this version writes; a newer one is refused.
@@ -78,15 +81,48 @@ pub(super) enum Use {
 /// Opens the database that is there.
 pub(super) fn connect(place: &Place, purpose: Use) -> Result<Connection, StoreError> {
     let action = if purpose == Use::Reading { "read" } else { "write" };
-    let at = At { place, action };
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Connection::open_with_flags(&place.path, flags).map_err(|error| at.failed(error))?;
-    settle(&sql, purpose).map_err(|error| at.failed(error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | COMMON;
+    let opened = Connection::open_with_flags(&place.path, flags).and_then(|sql| settle(sql, purpose));
+    opened.map_err(|error| At { place, action }.failed(error))
+}
+
+/// A connection to read with.
+pub(super) struct Reader {
+    pub(super) sql: Connection,
+    /// True when it sees the database as it is now, for ever.
+    pub(super) is_fixed: bool,
+}
+
+/// Opens the database to read. SQLite makes two files beside it for that; where it cannot (the disk is full, or mounted
+/// read-only), and nothing waits in a -wal file, nobody can be writing, and the database is read by itself (law 9).
+pub(super) fn connect_to_read(place: &Place) -> Result<Reader, StoreError> {
+    let refused = match connect(place, Use::Reading) {
+        Ok(sql) => return Ok(Reader { sql, is_fixed: false }),
+        Err(refused @ StoreError::Io { .. }) => refused,
+        Err(error) => return Err(error),
+    };
+    if fs::metadata(place.wal()).is_ok_and(|wal| wal.len() > 0) {
+        return Err(refused);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | COMMON;
+    let opened = Connection::open_with_flags(immutable(&place.path), flags).and_then(is_readable);
+    opened.map(|sql| Reader { sql, is_fixed: true }).map_err(|_| refused)
+}
+
+const COMMON: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
+fn immutable(path: &Path) -> String {
+    let escaped: String = path.as_os_str().as_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+    format!("file:{}?immutable=1", escaped.replace("%2f", "/"))
+}
+
+/// SQLite opens files only when they are needed.
+fn is_readable(sql: Connection) -> rusqlite::Result<Connection> {
+    sql.query_row("PRAGMA schema_version", [], |row| row.get::<_, i64>(0))?;
     Ok(sql)
 }
 
-fn settle(sql: &Connection, purpose: Use) -> rusqlite::Result<()> {
+fn settle(sql: Connection, purpose: Use) -> rusqlite::Result<Connection> {
     sql.busy_timeout(PATIENCE)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -99,13 +135,14 @@ fn settle(sql: &Connection, purpose: Use) -> rusqlite::Result<()> {
          PRAGMA cache_spill = OFF",
     )?;
     match purpose {
-        Use::Reading => sql.execute_batch("PRAGMA query_only = ON"),
+        Use::Reading => sql.execute_batch("PRAGMA query_only = ON")?,
         // 256 pages are a mebibyte: the next to open it reads that much at most. The -wal file keeps the room that
         // it has got; what is left of it in the end is cut off with the last writer.
         Use::Writing => {
-            sql.execute_batch("PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 16777216")
+            sql.execute_batch("PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 16777216")?;
         }
     }
+    is_readable(sql)
 }
 
 /// Refuses what is not ours, or newer, or altered.
@@ -127,8 +164,11 @@ pub(super) fn check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
             remedy: "use that version, or a newer one".to_owned(),
         });
     }
+    // In whatever order: a backup has the tables first.
+    let mut expected = TABLES;
+    expected.sort_unstable();
     let tables = tables(sql).map_err(|error| at.failed(error))?;
-    if tables.iter().map(String::as_str).eq(TABLES) {
+    if tables.iter().map(String::as_str).eq(expected) {
         return Ok(());
     }
     Err(place.damaged("its tables are not those that Perennial made"))
@@ -136,7 +176,7 @@ pub(super) fn check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
 
 fn tables(sql: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = sql.prepare(
-        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid",
+        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY sql",
     )?;
     statement.query_map([], |row| row.get(0))?.collect()
 }

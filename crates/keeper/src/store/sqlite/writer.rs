@@ -5,7 +5,7 @@
 //! What it commits finds room (law 4): with every write it has the file system keep room behind the -wal file for the
 //! commits of all intents that are open then.
 
-use super::backup;
+use super::backup::Copies;
 use super::failure::At;
 use super::keys::Keys;
 use super::lock::{LockFile, STORE};
@@ -18,13 +18,14 @@ use crate::unix;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
 use perennial_core::journal::Entry;
-use rusqlite::TransactionBehavior;
+use rusqlite::{Savepoint, TransactionBehavior};
 use serde_json::Value;
 use std::fs::OpenOptions;
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Room for the pages that a commit changes beside its record: some twenty of 4 KiB, and as many again.
 const ROOM: i64 = 160 * 1024;
@@ -33,16 +34,19 @@ const MOST: usize = 128;
 /// Entries of the journal are kept for this many seconds: 400 days, which is more than a year.
 const JOURNAL_KEPT: i64 = 400 * 86_400;
 
+type Outcome = Result<(), WriteError>;
+type Work = dyn FnMut(&mut Batch<'_>) -> Outcome + Send;
+
 /// What is to be written. It may be run twice: what it did the first time was undone then.
 pub(super) struct Job {
-    pub(super) work: Box<dyn FnMut(&mut Batch<'_>) -> Result<(), WriteError> + Send>,
+    work: Box<Work>,
     /// True for the outcome of a presentation, for which room was kept.
-    pub(super) has_room: bool,
+    has_room: bool,
 }
 
 impl Job {
     /// A write for which nobody has kept room.
-    pub(super) fn new(work: impl FnMut(&mut Batch<'_>) -> Result<(), WriteError> + Send + 'static) -> Self {
+    pub(super) fn new(work: impl FnMut(&mut Batch<'_>) -> Outcome + Send + 'static) -> Self {
         Self { work: Box::new(work), has_room: false }
     }
 
@@ -52,7 +56,7 @@ impl Job {
     }
 }
 
-type Answer = SyncSender<Result<(), WriteError>>;
+type Answer = SyncSender<Outcome>;
 
 /// The thread, as others see it. Dropping it waits until all that was handed over is durable.
 pub(super) struct Writer {
@@ -61,9 +65,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> std::io::Result<Self> {
+    pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
-        let writing = Writing { place, tenant, keys, sql: None };
+        let writing = Writing { place, tenant, keys, sql: None, copies: Copies::default() };
         let thread =
             Builder::new().name("perennial-store".to_owned()).spawn(move || writing.run(&waiting))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
@@ -88,107 +92,145 @@ struct Writing {
     tenant: String,
     keys: Arc<Keys>,
     sql: Option<rusqlite::Connection>,
+    copies: Copies,
+}
+
+/// What came of a transaction.
+struct Done {
+    outcomes: Vec<Outcome>,
+    /// Connections that were written.
+    touched: Vec<i64>,
+    /// True when something is there now that a person would miss in an older backup.
+    worth_a_copy: bool,
+    /// True when room was kept for all of it.
+    has_room: bool,
+}
+
+impl Done {
+    fn is_nothing(&self) -> bool {
+        self.outcomes.iter().all(Result::is_err)
+    }
 }
 
 impl Writing {
     fn run(mut self, waiting: &Receiver<(Job, Answer)>) {
-        while let Ok(first) = waiting.recv() {
+        loop {
+            let rest = self.copies.at().map(|at| at.saturating_duration_since(Instant::now()));
+            let first = match rest {
+                None => waiting.recv().ok(),
+                Some(Duration::ZERO) => {
+                    self.copy();
+                    continue;
+                }
+                Some(rest) => match waiting.recv_timeout(rest) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    first => first.ok(),
+                },
+            };
+            let Some(first) = first else { break };
             let mut jobs = vec![first];
             jobs.extend(waiting.try_iter().take(MOST - 1));
-            let new_tokens = self.write(jobs);
-            if let (Some(new_tokens), Some(sql)) = (new_tokens, &self.sql) {
-                backup::after_a_write(&self.place, &self.keys, sql, new_tokens);
+            if let Some(worth_a_copy) = self.write(jobs) {
+                self.copies.after_a_write(&self.place, worth_a_copy);
             }
+        }
+        if self.copies.at().is_some() {
+            self.copy();
         }
     }
 
-    /// Writes all, and answers all. Says whether anything was written, and if so, whether tokens have changed.
+    fn copy(&mut self) {
+        if let Some(sql) = &self.sql {
+            self.copies.make(&self.place, &self.keys, sql);
+        }
+    }
+
+    /// Writes all, and answers all. Says whether anything was written, and if so, whether it is
+    /// worth a backup.
     fn write(&mut self, mut jobs: Vec<(Job, Answer)>) -> Option<bool> {
         match self.attempt(&mut jobs) {
-            Ok((outcomes, written)) => {
-                for ((_, answer), outcome) in jobs.into_iter().zip(outcomes) {
+            Ok(done) => {
+                let written = (!done.is_nothing()).then_some(done.worth_a_copy);
+                for ((_, answer), outcome) in jobs.into_iter().zip(done.outcomes) {
                     let _ = answer.send(outcome);
                 }
                 written
             }
-            Err(error) if jobs.len() == 1 => {
-                for (_, answer) in jobs {
+            Err(error) => match <[_; 1]>::try_from(jobs) {
+                Ok([(_, answer)]) => {
                     let _ = answer.send(Err(error.into()));
-                    break;
+                    None
                 }
-                None
-            }
-            // One of them may be too much for the disk: each for itself then.
-            Err(_) => {
-                jobs.into_iter().filter_map(|job| self.write(vec![job])).reduce(|one, other| one || other)
-            }
+                // One of them may be too much for the disk: each for itself then.
+                Err(jobs) => {
+                    let written = jobs.into_iter().filter_map(|job| self.write(vec![job]));
+                    written.reduce(|one, other| one || other)
+                }
+            },
         }
     }
 
-    /// One transaction.
-    #[expect(clippy::type_complexity, reason = "an outcome for each, and what was written, once")]
-    fn attempt(
-        &mut self,
-        jobs: &mut [(Job, Answer)],
-    ) -> Result<(Vec<Result<(), WriteError>>, Option<bool>), StoreError> {
-        let at = At { place: &self.place, action: "write" };
+    /// One transaction. Where it fails, all of it is undone.
+    fn attempt(&mut self, jobs: &mut [(Job, Answer)]) -> Result<Done, StoreError> {
+        let (place, at) = (&self.place, At { place: &self.place, action: "write" });
         let sql = match self.sql.take() {
             Some(sql) => sql,
-            None => schema::connect(&self.place, Use::Writing)?,
+            None => schema::connect(place, Use::Writing)?,
         };
         let sql = self.sql.insert(sql);
-        is_in_its_place(&self.place, sql)?;
+        is_in_its_place(place, sql)?;
         let mut transaction = sql
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| at.failed(error))?;
-        let change = transaction
-            .query_row("UPDATE meta SET changes = changes + 1 RETURNING changes", [], |row| row.get(0))
-            .map_err(|error| at.failed(error))?;
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        let mut touched = Vec::new();
-        let mut new_tokens = false;
-        let mut has_room = true;
-        for (job, _) in jobs.iter_mut() {
+        let count = "UPDATE meta SET changes = changes + 1 RETURNING changes";
+        let change = transaction.query_row(count, [], |row| row.get(0)).map_err(|error| at.failed(error))?;
+        let mut done =
+            Done { outcomes: Vec::new(), touched: Vec::new(), worth_a_copy: false, has_room: true };
+        for (job, _) in jobs {
             let savepoint = transaction.savepoint().map_err(|error| at.failed(error))?;
+            let (tenant, keys) = (self.tenant.as_str(), self.keys.as_ref());
             let mut batch = Batch {
                 sql: &savepoint,
-                place: &self.place,
-                tenant: &self.tenant,
-                keys: &self.keys,
+                place,
+                tenant,
+                keys,
                 change,
                 touched: Vec::new(),
-                new_tokens: false,
+                worth_a_copy: false,
             };
             let outcome = (job.work)(&mut batch);
+            let (touched, worth_a_copy) = (batch.touched, batch.worth_a_copy);
+            let outcome = end(savepoint, outcome, at)?;
             if outcome.is_ok() {
-                touched.append(&mut batch.touched);
-                new_tokens |= batch.new_tokens;
-                has_room &= job.has_room;
-                savepoint.commit().map_err(|error| at.failed(error))?;
-            } else if savepoint.is_autocommit() {
-                // SQLite has undone everything, as it does when the disk is full.
-                return Err(refusal(outcome));
-            } else {
-                savepoint.finish().map_err(|error| at.failed(error))?;
+                done.touched.extend(touched);
+                done.worth_a_copy |= worth_a_copy;
+                done.has_room &= job.has_room;
             }
-            outcomes.push(outcome);
+            done.outcomes.push(outcome);
         }
-        if outcomes.iter().all(Result::is_err) {
+        if done.is_nothing() {
             transaction.rollback().map_err(|error| at.failed(error))?;
-            return Ok((outcomes, None));
+            return Ok(done);
         }
-        keep_room(&self.place, &transaction, has_room)?;
+        keep_room(place, &transaction, done.has_room)?;
         transaction.commit().map_err(|error| at.failed(error))?;
-        mark(&self.place, touched, change);
-        Ok((outcomes, Some(new_tokens)))
+        mark(place, &done.touched, change);
+        Ok(done)
     }
 }
 
-fn refusal(outcome: Result<(), WriteError>) -> StoreError {
-    match outcome {
-        Err(WriteError::Store(error)) => error,
-        _ => StoreError::io("write", "")(std::io::Error::other("a transaction ended early")),
+/// Keeps what a job did, or undoes it.
+fn end(savepoint: Savepoint<'_>, outcome: Outcome, at: At<'_>) -> Result<Outcome, StoreError> {
+    if savepoint.is_autocommit() {
+        // SQLite itself has undone the whole transaction, as it does when the disk is full.
+        return Err(match outcome {
+            Err(WriteError::Store(error)) => error,
+            _ => StoreError::io("write", &at.place.path)(io::Error::other("the transaction ended early")),
+        });
     }
+    let ended = if outcome.is_ok() { savepoint.commit() } else { savepoint.finish() };
+    ended.map_err(|error| at.failed(error))?;
+    Ok(outcome)
 }
 
 /// Somebody may have put another file in the database's place: what is written into the former one is lost.
@@ -219,9 +261,9 @@ fn keep_room(place: &Place, sql: &rusqlite::Connection, has_room: bool) -> Resul
 }
 
 /// Whoever opens the database from now on expects this much. It is durable already: nobody fails for a missing mark.
-fn mark(place: &Place, touched: Vec<i64>, change: i64) {
-    let marked =
-        LockFile::open(place.lock()).and_then(|lock| lock.raise(touched.into_iter().chain([STORE]), change));
+fn mark(place: &Place, touched: &[i64], change: i64) {
+    let marked = LockFile::open(place.lock())
+        .and_then(|lock| lock.raise(touched.iter().copied().chain([STORE]), change));
     if let Err(error) = marked {
         tracing::warn!(path = %place.lock().display(), %error, "the mark of the last change could not be written");
     }
@@ -236,7 +278,7 @@ pub(super) struct Batch<'a> {
     /// The number of this change of the database.
     pub(super) change: i64,
     touched: Vec<i64>,
-    new_tokens: bool,
+    worth_a_copy: bool,
 }
 
 impl Batch<'_> {
@@ -248,13 +290,16 @@ impl Batch<'_> {
         self.place.closed(error.to_string())
     }
 
-    /// Seals a row and writes it.
-    pub(super) fn write(&mut self, mut row: Row) -> Result<(), StoreError> {
-        row.changed = self.change;
-        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
-        row.write(self.sql).map_err(|error| self.failed(error))?;
-        self.touched.push(row.number);
-        Ok(())
+    /// Seals a row and writes it, as a person wants it.
+    pub(super) fn write(&mut self, row: Row) -> Result<(), StoreError> {
+        self.worth_a_copy = true;
+        self.seal_and_write(row)
+    }
+
+    /// Writes a new connection.
+    pub(super) fn add(&mut self, mut row: Row, connection: &Connection) -> Result<(), StoreError> {
+        row.put(self.keys, connection).map_err(|error| self.unsealed(&error))?;
+        self.write(row)
     }
 
     /// Writes a connection into its row.
@@ -265,9 +310,17 @@ impl Batch<'_> {
         next: &Connection,
     ) -> Result<(), StoreError> {
         let after = next.version();
-        self.new_tokens |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
+        self.worth_a_copy |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
         row.put(self.keys, next).map_err(|error| self.unsealed(&error))?;
-        self.write(row)
+        self.seal_and_write(row)
+    }
+
+    fn seal_and_write(&mut self, mut row: Row) -> Result<(), StoreError> {
+        row.changed = self.change;
+        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
+        row.write(self.sql).map_err(|error| self.failed(error))?;
+        self.touched.push(row.number);
+        Ok(())
     }
 
     /// Puts a connection away, or brings it back. One that was altered stays as it is under its seal, so that this makes
