@@ -20,7 +20,7 @@ pub(crate) const MAKES_REQUEST_TOKENS: &str = "a Web Services Administrator (Sta
      at https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID";
 
 /// Where a new request token comes from, and where it goes.
-fn new_request_token(place: &Place) -> String {
+pub(crate) fn new_request_token(place: &Place) -> String {
     let then = match place.kind {
         Kind::SapSample => {
             "put it into credentials.json as companyRequestToken within 24 hours, then: perennial run"

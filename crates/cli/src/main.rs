@@ -50,13 +50,15 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Status(status) => commands::status::carry_out(session, &status),
         Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
         Verb::Reauthorize(reauthorize) => commands::reauthorize::carry_out(session, &reauthorize),
+        Verb::Recover(recover) => commands::recover::carry_out(session, &recover),
+        Verb::Doctor(doctor) => commands::doctor::carry_out(session, &doctor),
         Verb::Log(log) => commands::log::carry_out(session, &log),
         Verb::Support(support) => commands::support::carry_out(session, &support),
         Verb::Rename(rename) => commands::rename::carry_out(session, &rename),
-        Verb::Remove(remove) => commands::rename::remove(session, &remove),
+        Verb::Remove(remove) => commands::remove::carry_out(session, &remove),
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
         Verb::Import(import) => commands::import::carry_out(session, &import),
-        Verb::Export(export) => commands::import::export(session, &export),
+        Verb::Export(export) => commands::export::carry_out(session, &export),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {
             commands::completions::carry_out(session, &completions, CommandLine::command())

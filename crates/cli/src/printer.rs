@@ -60,6 +60,14 @@ impl Printer {
         writeln!(anstream::stdout().lock(), "{GREEN}✓{GREEN:#} {text}")
     }
 
+    /// A step that failed.
+    pub(crate) fn cross(self, text: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(anstream::stdout().lock(), "{RED}✗{RED:#} {text}")
+    }
+
     /// A line of such a story without a mark.
     pub(crate) fn line(self, text: &str) -> io::Result<()> {
         if self.json {

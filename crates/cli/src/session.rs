@@ -9,7 +9,7 @@ use crate::signals::AskedToEnd;
 use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
-use perennial::{Error, Keeper, Options, http};
+use perennial::{Error, Keeper, Options, SqliteOptions, http};
 use std::cell::RefCell;
 use std::env;
 use std::future::Future;
@@ -53,27 +53,27 @@ impl Session {
         words.clone_into(&mut place.store);
     }
 
-    /// The store that the options name; where there is none yet, one is made.
-    pub(crate) fn store_to_fill(&self) -> Result<Opened, Trouble> {
+    /// The store that the options name. A database that is not there is made by the first write.
+    pub(crate) fn store(&self) -> Result<Opened, Trouble> {
+        self.globals.choice()?.open(|| self.sqlite_options())
+    }
+
+    /// How a database is opened.
+    pub(crate) fn sqlite_options(&self) -> Result<SqliteOptions, Trouble> {
         let key = self.globals.master_key.clone().or_else(stores::standard_key).ok_or_else(|| {
             let hint = "name one: --master-key file:PATH";
             Trouble::usage("there is no home directory with a master key in it", hint)
         })?;
-        Ok(self.globals.choice()?.open(key, &self.globals.tenant)?)
+        Ok(SqliteOptions::new(key).tenant(&self.globals.tenant))
     }
 
-    /// The store that the options name; where there is none yet, it is not made.
-    pub(crate) fn store(&self) -> Result<Opened, Trouble> {
-        match self.globals.choice()? {
-            Choice::Sqlite(file) if !file.exists() => {
-                Err(self.nothing_in(&format!("sqlite:{}", file.display())))
-            }
-            _ => self.store_to_fill(),
-        }
-    }
-
-    /// The keeper of the store that the options name.
+    /// The keeper of the store that the options name, for a command that needs a connection.
     pub(crate) fn keeper(&self) -> Result<Keeper, Trouble> {
+        if let Choice::Sqlite(file) = self.globals.choice()?
+            && !file.exists()
+        {
+            return Err(self.nothing_in(&format!("sqlite:{}", file.display())));
+        }
         self.keeper_of(&self.store()?)
     }
 

@@ -5,9 +5,7 @@ use crate::trouble::Trouble;
 use crate::xdg;
 use perennial::seal::KeySource;
 use perennial::seal::rescue::{Directory, Places};
-use perennial::store::StoreError;
-use perennial::store::sqlite::SqliteOptions;
-use perennial::{SapSample, Sqlite, Store};
+use perennial::{SapSample, Sqlite, SqliteOptions, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,14 +51,14 @@ impl Choice {
         }
     }
 
-    /// Opens the store; a database is made where there is none.
-    pub(crate) fn open(&self, master_key: KeySource, tenant: &str) -> Result<Opened, StoreError> {
+    /// Opens the store.
+    pub(crate) fn open(
+        &self,
+        options: impl FnOnce() -> Result<SqliteOptions, Trouble>,
+    ) -> Result<Opened, Trouble> {
         match self {
             Self::SapSample(dir) => Ok(Opened::SapSample(Arc::new(SapSample::open(dir)?))),
-            Self::Sqlite(file) => {
-                let options = SqliteOptions::new(master_key).tenant(tenant);
-                Ok(Opened::Sqlite(Arc::new(Sqlite::open(file, options)?)))
-            }
+            Self::Sqlite(file) => Ok(Opened::Sqlite(Arc::new(Sqlite::open(file, options()?)?))),
         }
     }
 }

@@ -31,6 +31,17 @@ pub(crate) fn distance(at: UnixTime, now: UnixTime) -> String {
     }
 }
 
+/// The same, by the largest unit alone: for a column of a table.
+pub(crate) fn about(at: UnixTime, now: UnixTime) -> String {
+    let text = distance(at, now);
+    let words: Vec<_> = text.split(' ').collect();
+    match words.as_slice() {
+        ["in", count, unit, ..] => format!("in {count} {unit}"),
+        [count, unit, .., "ago"] => format!("{count} {unit} ago"),
+        _ => text,
+    }
+}
+
 /// The two largest units of the time between two moments, by the calendar.
 fn span(from: UnixTime, to: UnixTime) -> String {
     let (from, to) = (zoned(from), zoned(to));
@@ -76,6 +87,9 @@ mod tests {
         assert_eq!(distance(NOW.plus(-60), NOW), "1 minute ago");
         assert_eq!(distance(NOW, NOW), "now");
         assert_eq!(distance(NOW.plus(36 * 3600 + 5), NOW), "in 1 day 12 hours");
+        assert_eq!(about(NOW.plus(36 * 3600 + 5), NOW), "in 1 day");
+        assert_eq!(about(NOW.plus(-3599), NOW), "59 minutes ago");
+        assert_eq!(about(NOW, NOW), "now");
         assert_eq!(distance(UnixTime(i64::MAX), NOW).split(' ').next(), Some("in"));
     }
 

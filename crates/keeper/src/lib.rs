@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | [`keeper`] | the one door | 9, 12 |
 //! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
-//! | `manage` | adding, importing, changing the policy | |
+//! | [`manage`] | adding, renaming, changing the policy; what is kept outside the store | 5 |
 //! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
@@ -36,7 +36,7 @@ mod hand_out;
 pub mod http;
 pub mod keeper;
 mod kit;
-mod manage;
+pub mod manage;
 mod random;
 pub mod recovery;
 mod refresh;

@@ -6,8 +6,33 @@ use crate::kit::blocking;
 use crate::store::{App, WriteError};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::{Connection, Policy};
+use std::path::PathBuf;
+
+/// What is kept outside the store, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The file.
+    pub path: PathBuf,
+    /// Tokens that the store would not take; else an answer that nobody could read.
+    pub is_tokens: bool,
+    /// Why it does not open, where that was tried.
+    pub problem: Option<String>,
+}
 
 impl Keeper {
+    /// What is kept outside the store: tokens that wait for it, and answers that wait for a person (law 5).
+    #[must_use]
+    pub fn outside(&self) -> Vec<Outside> {
+        let rescue = &self.kit().rescue;
+        let tokens = rescue.waiting().into_iter().map(|waiting| match waiting {
+            Ok(rescued) => Outside { path: rescued.path, is_tokens: true, problem: None },
+            Err((path, error)) => Outside { path, is_tokens: true, problem: Some(error.to_string()) },
+        });
+        let answers =
+            rescue.answers().into_iter().map(|path| Outside { path, is_tokens: false, problem: None });
+        tokens.chain(answers).collect()
+    }
+
     /// Takes a new connection in; `how` is its first line in the journal, behind what it brings along.
     ///
     /// # Errors

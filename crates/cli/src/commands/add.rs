@@ -74,7 +74,7 @@ pub(crate) fn carry_out(session: &Session, add: &Add) -> Result<Exit, Trouble> {
     secret_input::check(&sources)?;
     check_name(&add.name)?;
     session.is_about(&add.name);
-    let store = session.store_to_fill()?;
+    let store = session.store()?;
     if session.place().kind == Kind::SapSample {
         return Err(holds_one(&store.shared().address()));
     }
@@ -86,6 +86,7 @@ pub(crate) fn carry_out(session: &Session, add: &Add) -> Result<Exit, Trouble> {
     }
     if let Some(dir) = &add.from_dir {
         import::take_in(session, &keeper, dir, &add.name)?;
+        import::warn_of_two_keepers(session, dir);
         return report(session, &keeper, &add.name, "added");
     }
     let is_import = add.refresh_token.source().is_named() || add.geolocation.is_some();

@@ -1,4 +1,4 @@
-//! `perennial import` and `perennial export`: connections as SAP's two files, with our bookkeeping and the journal.
+//! `perennial import`: takes in connections that stand in directories.
 
 use super::add;
 use crate::exit::Exit;
@@ -10,7 +10,7 @@ use perennial::core::Connection;
 use perennial::store::interchange::{self, Parcel};
 use perennial::store::{StoreError, check_name};
 use perennial::{Error, Keeper, SapSample};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,8 @@ Examples:
   perennial import ~/customers         each directory in it, by its name")]
 pub(crate) struct Import {
     /// A directory with SAP's two files, or a directory of such directories
-    dir: PathBuf,
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
 
     /// What to call it [default: the directory's name]
     #[arg(long, value_name = "NAME")]
@@ -39,7 +40,7 @@ pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trou
     for (name, _) in &found {
         check_name(name)?;
     }
-    let keeper = session.keeper_of(&session.store_to_fill()?)?;
+    let keeper = session.keeper_of(&session.store()?)?;
     let (mut taken, mut worst) = (Vec::new(), Exit::Done);
     for (name, dir) in &found {
         match take_in(session, &keeper, dir, name) {
@@ -58,7 +59,10 @@ pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trou
         session.printer.json_data(&all.collect::<Value>())?;
         return Ok(worst);
     }
-    if let [only] = taken.as_slice() {
+    if !taken.is_empty() {
+        warn_of_two_keepers(session, &import.from);
+    }
+    if let ([only], 1) = (taken.as_slice(), found.len()) {
         add::report(session, &keeper, only, "imported")?;
     } else {
         session.printer.step(&format!("imported {} of {}", taken.len(), found.len()))?;
@@ -69,7 +73,7 @@ pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trou
 
 /// Names and directories.
 fn found(import: &Import) -> Result<Vec<(String, PathBuf)>, Trouble> {
-    let Import { dir, name } = import;
+    let Import { from: dir, name } = import;
     let named = |dir: &Path| {
         let whole = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
         whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -117,13 +121,15 @@ pub(super) fn take_in(session: &Session, keeper: &Keeper, dir: &Path, name: &str
     let app = app.known_since(keeper.now());
     let from = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     keeper.add(&connection, &app, &history, format!("imported from {}", from.display()))?;
-    if connection.held.is_some() {
-        session.printer.warn(&format!(
-            "{} still holds the same grant; use it no more, for two keepers of one grant drift apart",
-            dir.display()
-        ));
-    }
     Ok(())
+}
+
+/// The directory goes on working, which is the danger.
+pub(super) fn warn_of_two_keepers(session: &Session, dir: &Path) {
+    session.printer.warn(&format!(
+        "{} still holds what was taken in; use it no more, for two keepers of one grant drift apart",
+        dir.display()
+    ));
 }
 
 fn of_directory(error: StoreError, dir: &Path) -> Trouble {
@@ -139,66 +145,4 @@ fn of_directory(error: StoreError, dir: &Path) -> Trouble {
         _ => return error.into(),
     };
     Trouble::from(error).hinting(hint)
-}
-
-/// Write a connection as SAP's two files, with bookkeeping and history
-///
-/// The files are plain: whoever reads them has the grant. The connection stays here too; use one of the two only, for
-/// two keepers of one grant drift apart.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  perennial export acme --to-dir ~/acme
-  perennial export --all --to-dir /mnt/usb/perennial    a directory for each")]
-pub(crate) struct Export {
-    /// The connection; may be left out where there is only one
-    #[arg(conflicts_with = "all")]
-    name: Option<String>,
-
-    /// Each connection, into a directory of its name
-    #[arg(long)]
-    all: bool,
-
-    /// Where to; it is made if it is not there, and no file is overwritten
-    #[arg(long, value_name = "DIR")]
-    to_dir: PathBuf,
-}
-
-pub(crate) fn export(session: &Session, export: &Export) -> Result<Exit, Trouble> {
-    let keeper = session.keeper()?;
-    keeper.drain();
-    let names =
-        if export.all { keeper.names()? } else { vec![session.name(&keeper, export.name.as_deref())?] };
-    let mut written = Vec::new();
-    for name in &names {
-        session.is_about(name);
-        let dir = if export.all { export.to_dir.join(name) } else { export.to_dir.clone() };
-        write(&keeper, name, &dir)?;
-        session.printer.step(&format!("{name}: written to {}", dir.display()))?;
-        written.push(json!({"connection": name, "directory": dir}));
-    }
-    if session.globals.json {
-        session.printer.json_data(&Value::Array(written))?;
-    }
-    if !names.is_empty() {
-        session.printer.warn(
-            "these files are plain: whoever reads them has the grant; and use only one of the two from now on, for two \
-             keepers of one grant drift apart",
-        );
-    }
-    Ok(Exit::Done)
-}
-
-fn write(keeper: &Keeper, name: &str, dir: &Path) -> Result<(), Trouble> {
-    let store = keeper.store();
-    let history = interchange::history(store.as_ref(), name)?;
-    let parcel = Parcel { connection: keeper.connection(name)?, app: store.app(name)?, history };
-    interchange::write(dir, &parcel).map_err(|error| match &error {
-        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            Trouble::from(error).hinting("nothing is overwritten; name another directory: --to-dir DIR")
-        }
-        _ => error.into(),
-    })?;
-    keeper.note(name, format!("exported to {}", dir.display()));
-    Ok(())
 }

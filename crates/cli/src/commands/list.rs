@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::table::{self, Cell};
 use crate::terminal;
 use crate::trouble::Trouble;
-use crate::words::{day, distance, rfc3339};
+use crate::words::{about, day, rfc3339};
 use anstyle::Style;
 use clap::Args;
 use perennial::core::{Connection, Expiry, State, UnixTime};
@@ -22,11 +22,11 @@ Examples:
   perennial list --json | jq -r '.[] | select(.state != \"held\") | .connection'")]
 pub(crate) struct List {}
 
-const HEAD: [&str; 6] = ["NAME", "STATE", "ACCESS", "REFRESH UNTIL", "PRINCIPAL", "LAST EVENT"];
+const HEAD: [&str; 7] = ["NAME", "STATE", "ACCESS", "REFRESH UNTIL", "PRINCIPAL", "WHEN", "LAST EVENT"];
 
 pub(crate) fn carry_out(session: &Session, _: &List) -> Result<Exit, Trouble> {
     session.start_log();
-    let keeper = session.keeper()?;
+    let keeper = session.keeper_of(&session.store()?)?;
     keeper.drain();
     let rows = keeper.names()?.iter().map(|name| Row::read(&keeper, name)).collect::<Result<Vec<_>, _>>()?;
     if session.globals.json {
@@ -87,9 +87,10 @@ impl Row {
             self.access_cell(now),
             self.refresh_cell(now),
             Cell::new(principal.unwrap_or_else(|| "-".to_owned())),
-            self.last.as_ref().map_or_else(Cell::default, |last| {
-                Cell::new(format!("{} {}", distance(self.here(last.entry.at), now), last.entry.event))
-            }),
+            self.last
+                .as_ref()
+                .map_or_else(Cell::default, |last| Cell::new(about(self.here(last.entry.at), now))),
+            self.last.as_ref().map_or_else(Cell::default, |last| Cell::new(last.entry.event.to_string())),
         ]
     }
 
@@ -97,7 +98,7 @@ impl Row {
         match self.access() {
             None => Cell::new("-"),
             Some(at) if at <= now => Cell::new("ended"),
-            Some(at) => Cell::new(distance(at, now)),
+            Some(at) => Cell::new(about(at, now)),
         }
     }
 

@@ -209,6 +209,81 @@ impl World {
     }
 }
 
+/// For stories about many connections in one database: the default store, in this world's home.
+impl World {
+    pub fn database(&self) -> PathBuf {
+        self.home().join(".local/share/perennial/perennial.db")
+    }
+
+    /// The binary on the database; what it needs to add a connection stands in two variables.
+    pub fn keeps(&self, words: &[&str]) -> Command {
+        let ready = self.sandbox.ready();
+        let mut command = self.command(words);
+        command
+            .env_remove("PERENNIAL_STORE")
+            .env("CLIENT_SECRET", &ready.client_secret)
+            .env("REQUEST_TOKEN", self.sandbox.mint_request_token());
+        command
+    }
+
+    pub fn keep(&self, words: &[&str]) -> Ended {
+        Ended::of(&self.keeps(words).output().expect("the binary starts"))
+    }
+
+    #[track_caller]
+    pub fn keep_ok(&self, words: &[&str]) -> Ended {
+        let ended = self.keep(words);
+        assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
+        ended.shows_none_of(&self.sandbox.secrets());
+        ended
+    }
+
+    /// The words that add a connection.
+    pub fn adding<'a>(&'a self, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let ready = self.sandbox.ready();
+        let mut words = vec!["add", name, "--app-id", &ready.app_id];
+        let from = ["--client-secret-env", "CLIENT_SECRET", "--request-token-env", "REQUEST_TOKEN"];
+        words.extend(["--company", &ready.company_uuid]);
+        words.extend(from);
+        words.extend(more);
+        words
+    }
+
+    /// A connection with a grant of its own.
+    pub fn add(&self, name: &str) {
+        self.keep_ok(&self.adding(name, &[]));
+    }
+
+    /// One connection, as `status --json` tells it.
+    pub fn status_of(&self, name: &str) -> Value {
+        let status = self.keep_ok(&["status", name, "--json"]);
+        serde_json::from_str::<Value>(&status.stdout).expect("JSON")[0].clone()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let list: Value = serde_json::from_str(&self.keep_ok(&["list", "--json"]).stdout).expect("JSON");
+        let rows = list.as_array().expect("a list").iter();
+        rows.map(|row| row["connection"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// What the journal says, oldest first: the events' names.
+    pub fn events(&self, name: &str) -> Vec<String> {
+        let log = self.keep_ok(&["log", name, "--json", "--limit", "1000"]).stdout;
+        let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        entries.map(|entry| entry["event"].as_str().expect("an event").to_owned()).collect()
+    }
+
+    /// A directory with SAP's two files, in which a grant is held.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let dir = self.home().join(name);
+        fs::create_dir_all(&dir).expect("a directory");
+        self.sandbox.write_credentials(&dir).expect("credentials");
+        let _ = fs::remove_file(dir.join("sandbox-ca.pem"));
+        self.run_ok(&["run", "--dir", dir.to_str().expect("a path")]);
+        dir
+    }
+}
+
 /// For stories in which SAP's sample writes too.
 impl World {
     /// Tokens as the sample would have obtained them: another grant of the same company, and nothing of ours.

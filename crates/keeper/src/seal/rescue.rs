@@ -195,6 +195,12 @@ impl Rescue {
         files.filter(|file| !matches!(file, Err((_, error)) if is_gone(error))).collect()
     }
 
+    /// Answers that nobody could read: for a person.
+    pub(crate) fn answers(&self) -> Vec<PathBuf> {
+        let Some(places) = &self.places else { return Vec::new() };
+        self.files("answer").iter().map(|file| places.shelf.path(file)).collect()
+    }
+
     /// True while tokens still wait in there: another process may have been quicker.
     pub(crate) fn still_waits(&self, rescued: &Rescued) -> bool {
         self.files("tokens").contains(&rescued.file)
