@@ -141,7 +141,9 @@ fn law_6_on_invalid_grant_a_late_answer_is_adopted() {
         assert_eq!(Ended::landed(child).code, 0);
         let mut tokens = world.tokens();
         if !living {
-            tokens["perennial"]["candidates"][0]["received_at"] = 1_000_000_000.into();
+            for time in ["sent_at", "received_at"] {
+                tokens["perennial"]["candidates"][0][time] = 1_000_000_000.into();
+            }
             write_json(&world.token_file(), &tokens);
         }
         let candidate = tokens["perennial"]["candidates"][0]["answer"].clone();
@@ -167,6 +169,7 @@ fn law_6_on_invalid_grant_a_late_answer_is_adopted() {
 #[test]
 fn law_5_a_grant_that_is_gone_is_kept_and_can_be_tried_again() {
     let world = strict();
+    world.forget_request_token();
     let token = world.refresh_token();
     world.let_access_token_end();
     world.inject(json!([{"kind": "error", "code": 108}]));

@@ -1,5 +1,6 @@
 //! The two clocks: one that tells the time and is doubted, one that only runs forward and counts suspend.
 
+use crate::http::BoxFuture;
 use crate::unix;
 use perennial_core::UnixTime;
 use perennial_core::time::{HostClock, Skew};
@@ -15,6 +16,10 @@ pub trait Clock: Send + Sync + 'static {
     /// Names the running kernel whose boot that was.
     fn kernel(&self) -> String {
         unix::kernel_id()
+    }
+    /// Returns after `time`, or later: such a timer stands still while the machine sleeps.
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::hand_out::HandOut;
 use crate::kit::{Kit, Order};
 use crate::refresh;
+use crate::rescue;
 use perennial_core::connection::Cause;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,12 +41,16 @@ impl Flights {
         let (report, landing) = watch::channel(None);
         under_way.insert(order.name.clone(), (order.cause.clone(), landing.clone()));
         let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
+        // Also if it panics, or is never begun: a connection must not be taken for flying for ever.
+        let off_the_list = OffTheList { flights, name: order.name.clone() };
+        drop(under_way);
         threads.spawn(async move {
-            // Also if it panics: a connection must not be taken for flying for ever.
-            let off_the_list = OffTheList { flights, name: order.name.clone() };
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
+            }
+            if kit.rescue.is_needed() {
+                tokio::spawn(rescue::drain_until_done(kit));
             }
             // First off the list: who hears the report and asks again must not be told the same once more.
             drop(off_the_list);

@@ -14,7 +14,7 @@ use perennial_core::connection::{Cause, Decision};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -101,6 +101,7 @@ impl Keeper {
             random: seed.map_or_else(Random::default, Random::seeded),
             watch: Watch::default(),
             breakers: Mutex::default(),
+            is_draining: AtomicBool::new(false),
             in_the_air: AtomicUsize::new(0),
         };
         Self { kit: Arc::new(kit), flights: Arc::default(), threads, runtime: OnceLock::new() }
@@ -136,8 +137,10 @@ impl Keeper {
     /// When there is no token to be had; see [`Error`].
     pub async fn token(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {
         if let Some(hand_out) = self.peek(connection, min_ttl)? {
-            if hand_out.renewal_due {
-                self.start(connection, Cause::Due)?;
+            if hand_out.renewal_due
+                && let Err(error) = self.start(connection, Cause::Due)
+            {
+                tracing::warn!(%error, "the renewal that is due could not be started");
             }
             return Ok(HandOut { renewal_due: false, ..hand_out });
         }

@@ -7,16 +7,16 @@ use crate::http::{Line, TokenEndpoint};
 use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
-use crate::store::{App, Claim, Store};
+use crate::store::{App, Claim, Store, WriteError};
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Cause, Decision};
+use perennial_core::connection::{Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
-use perennial_core::profile::{Purpose, concur};
+use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::HostClock;
 use perennial_core::{Connection, Fingerprint, Grant, Origin, UnixTime};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -46,6 +46,8 @@ pub(crate) struct Kit {
     pub(crate) watch: Watch,
     /// How the authorization servers are doing, as far as this keeper has seen (law 12).
     pub(crate) breakers: Mutex<BTreeMap<String, Breaker>>,
+    /// True while something goes on taking rescue files into the store.
+    pub(crate) is_draining: AtomicBool,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
 }
@@ -116,6 +118,28 @@ impl Kit {
     /// Reads it under its claim.
     pub(crate) fn look(&self, claim: &dyn Claim) -> Result<Connection, Error> {
         Ok(self.seen(blocking(|| claim.read())?))
+    }
+
+    /// Writes an outcome. Where somebody has only kept a late answer aside meanwhile, that goes along (law 8).
+    pub(crate) fn commit(
+        &self,
+        claim: &mut dyn Claim,
+        from: &Version,
+        next: &Connection,
+    ) -> Result<(), WriteError> {
+        let (mut from, mut next) = (from.clone(), next.clone());
+        loop {
+            match blocking(|| claim.commit(&from, &next)) {
+                Err(WriteError::Moved(current)) if current.version().same_intent(&from) => {
+                    next = next.with_latecomers(&from, &current);
+                    from = current.version();
+                }
+                Err(WriteError::Moved(current)) => {
+                    return Err(WriteError::Moved(Box::new(self.seen(*current))));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Puts an entry down that belongs to no write; nobody fails for that.
@@ -193,23 +217,23 @@ impl Kit {
         })
     }
 
-    /// Law 12: a server that fails for all is asked by one probe at a time. A person may always ask.
-    pub(crate) fn passage(&self, base: &Origin, cause: &Cause) -> Result<(), Error> {
+    /// Law 12: a server that fails for all is asked by one probe at a time, with a connection that can afford it: one
+    /// whose answer may get lost without harm now. A person may always ask.
+    pub(crate) fn passage(&self, seen: &Connection, base: &Origin, cause: &Cause) -> Result<(), Error> {
         let now = self.now();
+        let can_afford = seen.policy.replay == ReplayRule::Always || seen.living_access(now).is_none();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(now, self.answer_within);
         match passage {
-            Passage::Shut(_)
-                if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) =>
-            {
-                Ok(())
-            }
-            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
-            Passage::Free | Passage::Probe => {
+            _ if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
+            Passage::Free => Ok(()),
+            Passage::Probe if can_afford => {
                 *breaker = next;
                 Ok(())
             }
+            Passage::Probe => Err(Error::ServerFails { base: base.clone(), until: now }),
+            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
         }
     }
 
@@ -237,17 +261,17 @@ impl Kit {
             if self.clock.since_boot() >= until {
                 return Err(Error::Busy);
             }
-            tokio::time::sleep(CLAIM_PAUSE).await;
+            self.clock.sleep(CLAIM_PAUSE).await;
         }
     }
 
     /// Reads under the claim. The sender of an open intent that was written under another lock may still be alive: its
     /// deadline is waited out (law 2), counted on this host's own clock from when the intent was first seen here, since
     /// no wall clock is trusted that far. Meanwhile the answer may come.
-    pub(crate) async fn look_again(&self, name: &str, claim: &mut dyn Claim) -> Result<Connection, Error> {
+    pub(crate) async fn look_again(&self, claim: &mut dyn Claim) -> Result<Connection, Error> {
         let mut first_seen: Option<(String, Duration)> = None;
         loop {
-            blocking(|| rescue::take_in_all(self, name, claim))?;
+            blocking(|| rescue::take_in_all(self, claim))?;
             let seen = self.look(claim)?;
             let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != claim.lock()) else {
                 return Ok(seen);
@@ -267,7 +291,7 @@ impl Kit {
             if left.is_zero() {
                 return Ok(seen);
             }
-            tokio::time::sleep(left.min(SIBLING_PAUSE)).await;
+            self.clock.sleep(left.min(SIBLING_PAUSE)).await;
         }
     }
 
@@ -280,7 +304,7 @@ impl Kit {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.saturating_add(Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
+            self.clock.sleep(left.saturating_add(Duration::from_secs(1)).min(NOTICED_WITHIN)).await;
         }
     }
 

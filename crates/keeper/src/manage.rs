@@ -24,7 +24,7 @@ impl Keeper {
     #[must_use]
     pub fn outside(&self) -> Vec<Outside> {
         let rescue = &self.kit().rescue;
-        let tokens = rescue.waiting().into_iter().map(|waiting| match waiting {
+        let tokens = rescue.waiting(None).into_iter().map(|waiting| match waiting {
             Ok(rescued) => Outside { path: rescued.path, is_tokens: true, problem: None },
             Err((path, error)) => Outside { path, is_tokens: true, problem: Some(error.to_string()) },
         });
@@ -119,7 +119,7 @@ impl Keeper {
             let seen = kit.look(claim.as_ref())?;
             let mut next = seen.clone();
             change(&mut next.policy);
-            match blocking(|| claim.commit(&seen.version(), &next)) {
+            match kit.commit(claim.as_mut(), &seen.version(), &next) {
                 Ok(()) => {
                     kit.note(&next, Event::Noted { what: how.into() });
                     return Ok(next);

@@ -1,10 +1,10 @@
 //! What each event makes of a connection. Every function takes it as it was, and returns it as it is to be written.
 
 use super::{
-    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse,
+    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse, Version,
 };
 use crate::origin::Origin;
-use crate::profile::Purpose;
+use crate::profile::{Purpose, ReplayRule};
 use crate::schedule::{self, Jitter};
 use crate::secret::{Fingerprint, RefreshToken};
 use crate::time::{Expiry, HostClock, UnixTime};
@@ -73,7 +73,20 @@ impl Connection {
             (Some(held), Purpose::Refresh) => (held.grant_id.clone(), held.generation),
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
+        let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
+        let beneath = match (&self.intent, before, plan.purpose) {
+            (Some(open), None, purpose)
+                if open.purpose == Purpose::Refresh
+                    && (purpose == Purpose::Obtain || self.is_replaced(&plan.presented)) =>
+            {
+                Some(Box::new(open.clone()))
+            }
+            (Some(open), ..) => open.beneath.clone(),
+            (None, ..) => None,
+        };
         next.intent = Some(Intent {
+            beneath,
+            first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
             purpose: plan.purpose,
             grant_id,
             generation,
@@ -132,8 +145,9 @@ impl Connection {
             let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
-            next.intent = None;
-            return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
+            next.intent = self.intent.as_ref().and_then(|intent| intent.beneath.as_deref().cloned());
+            let from = self.asked();
+            return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
         let held = match self.with_presented_in_force(answered) {
             // A token that was replaced has worked: whatever was held beside it stays, also what was refused.
@@ -217,6 +231,15 @@ impl Connection {
         })
     }
 
+    /// What is still unknown when the last presentation has come to nothing: one before it, of the same token, or of the
+    /// refresh token that a request token was presented instead of (law 7). Where a token may be presented at any time,
+    /// nobody needs to know.
+    fn still_open(&self) -> Option<Intent> {
+        let intent = self.intent.as_ref()?;
+        let matters = self.policy.replay != ReplayRule::Always;
+        if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
+    }
+
     /// A late answer is kept until the tokens that overtook it have proved themselves by a refresh.
     fn has_outlived(&self, candidate: &Candidate, new: &Held) -> bool {
         let proved = self.held.as_ref().filter(|old| old.grant_id == new.grant_id);
@@ -239,7 +262,7 @@ impl Connection {
         let gave_undocumented_code = fault.is_undocumented();
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
-            next.intent = None;
+            next.intent = self.still_open();
         }
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
@@ -297,16 +320,36 @@ impl Connection {
         if fault.is_undocumented() && !was_undocumented { 1 } else { before.saturating_add(1) }
     }
 
-    /// Keeps an answer that may not replace what is there (laws 8 and 13).
+    /// Of which grant, and of which generation of it, the answer to the open intent will be: a grant that is being
+    /// obtained has its id already.
     #[must_use]
-    pub fn set_aside(&self, response: &TokenResponse, answered: &Answered, reason: Aside) -> Self {
-        let mut next = self.clone();
+    pub fn asked(&self) -> Version {
         let version = self.version();
+        match &self.intent {
+            Some(intent) => {
+                Version { grant_id: Some(intent.grant_id.clone()), generation: intent.generation, ..version }
+            }
+            None => version,
+        }
+    }
+
+    /// Keeps an answer that may not replace what is there (laws 8 and 13). It was derived from `from`: whatever stands
+    /// here by now, it answers that and nothing else.
+    #[must_use]
+    pub fn set_aside(
+        &self,
+        from: &Version,
+        response: &TokenResponse,
+        answered: &Answered,
+        reason: Aside,
+    ) -> Self {
+        let mut next = self.clone();
         next.candidates.push(Candidate {
             reason,
-            grant_id: version.grant_id.unwrap_or_default(),
-            generation: version.generation,
+            grant_id: from.grant_id.clone().unwrap_or_default(),
+            generation: from.generation,
             base: answered.base.clone(),
+            sent_at: self.skew.server_time(answered.sent_at),
             received_at: self.skew.server_time(answered.received_at),
             response: response.clone(),
         });
@@ -324,15 +367,34 @@ impl Connection {
         })
     }
 
-    /// Law 7: an open intent whose answer came too late is an unknown no more: that answer takes the place of the tokens
-    /// that it was to replace, and nothing is presented again.
+    /// Laws 6 and 7: an answer that came too late and was derived from the very tokens that are held is newer than they
+    /// are, whatever was said of them since: it takes their place, and nothing is presented again. The same holds for a
+    /// grant where none is held yet.
     #[must_use]
-    pub fn adopt_answer_of_open_intent(&self) -> Option<Self> {
-        let held = self.held.as_ref()?;
-        self.intent.as_ref().filter(|intent| intent.purpose == Purpose::Refresh)?;
-        self.adopt_newest(|candidate| {
-            candidate.grant_id == held.grant_id && candidate.generation == held.generation
-        })
+    pub fn adopt_late_answer(&self) -> Option<Self> {
+        self.adopt_newest(|candidate| self.is_newer(candidate))
+    }
+
+    /// True when there is one.
+    #[must_use]
+    pub fn has_late_answer(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.reason == Aside::Late && self.is_newer(candidate))
+    }
+
+    fn is_newer(&self, candidate: &Candidate) -> bool {
+        match &self.held {
+            Some(held) => candidate.grant_id == held.grant_id && candidate.generation == held.generation,
+            None => candidate.response.refresh_token.is_some(),
+        }
+    }
+
+    /// Carries over what others have kept aside between the writing of `from` and now: `self` was made from `from`,
+    /// and `current` is what stands there, under the same intent (law 8).
+    #[must_use]
+    pub fn with_latecomers(mut self, from: &Version, current: &Self) -> Self {
+        let latecomers = current.candidates.iter().skip(from.candidates);
+        self.candidates.extend(latecomers.cloned());
+        self
     }
 
     fn adopt_newest(&self, is_usable: impl Fn(&Candidate) -> bool) -> Option<Self> {
@@ -341,16 +403,18 @@ impl Connection {
         let mut base = self.clone();
         base.candidates.retain(|other| *other != candidate);
         base.intent = None;
-        let host_time = self.skew.host_time(candidate.received_at);
         let host = self.clock.clone().unwrap_or(HostClock { kernel: String::new(), boot_epoch: 0 });
         let answered = Answered {
             base: candidate.base.clone(),
-            sent_at: host_time,
-            received_at: host_time,
+            sent_at: self.skew.host_time(candidate.sent_at),
+            received_at: self.skew.host_time(candidate.received_at),
             date: None,
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
+        if let (None, Some(held)) = (&self.held, &mut adopted.held) {
+            held.grant_id.clone_from(&candidate.grant_id);
+        }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)

@@ -96,7 +96,7 @@ pub(crate) fn full(name: &str) -> Connection {
     full.permitted.push(Origin::parse("https://127.0.0.1:8443").unwrap());
     full.forced_at = Some(NOW.plus(5));
     full.principal = Some(Principal::new("company-1"));
-    let full = full.set_aside(&answer("late"), &answered(), Aside::Late);
+    let full = full.set_aside(&full.asked(), &answer("late"), &answered(), Aside::Late);
     let why = Unreachable::Dns("a name that nobody knows".into());
     let failed = full.unreached(&why, NOW, schedule::Jitter::new(0.5));
     obtaining(&failed, "the-open-one")
