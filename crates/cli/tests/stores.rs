@@ -1,8 +1,6 @@
 //! Which store a command works on: --store, --dir, the variable, the database in the home directory; and which master
 //! key opens it.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use std::fs;
