@@ -16,6 +16,9 @@
 mod crash;
 mod damage;
 mod doctor;
+#[expect(dead_code, reason = "only token files are needed here")]
+#[path = "../wire_properties/generators.rs"]
+mod generators;
 mod places;
 mod room;
 #[path = "../store_conformance/sample.rs"]
