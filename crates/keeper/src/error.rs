@@ -5,6 +5,7 @@ use perennial_core::connection::{Blocked, Fault};
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::Unreachable;
 use perennial_core::{Origin, UnixTime};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why no token could be had. It can be cloned, because many callers may wait for one flight.
@@ -38,6 +39,14 @@ pub enum Error {
         base: Origin,
         /// When it may be asked again, by this host's clock.
         until: UnixTime,
+    },
+    /// Newer tokens than the store's wait in a file that cannot be opened. Nothing is presented before it can be.
+    #[error("newer tokens wait in {}, which does not open: {why}", path.display())]
+    RescueClosed {
+        /// The rescue file.
+        path: PathBuf,
+        /// Why it does not open.
+        why: String,
     },
     /// The authorization server refused, or its answer is missing or useless.
     #[error("{base}: {}", fault.message)]

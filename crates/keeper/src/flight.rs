@@ -41,9 +41,10 @@ impl Flights {
         let (report, landing) = watch::channel(None);
         under_way.insert(order.name.clone(), (order.cause.clone(), landing.clone()));
         let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
+        // Also if it panics, or is never begun: a connection must not be taken for flying for ever.
+        let off_the_list = OffTheList { flights, name: order.name.clone() };
+        drop(under_way);
         threads.spawn(async move {
-            // Also if it panics: a connection must not be taken for flying for ever.
-            let off_the_list = OffTheList { flights, name: order.name.clone() };
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");

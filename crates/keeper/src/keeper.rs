@@ -137,8 +137,10 @@ impl Keeper {
     /// When there is no token to be had; see [`Error`].
     pub async fn token(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {
         if let Some(hand_out) = self.peek(connection, min_ttl)? {
-            if hand_out.renewal_due {
-                self.start(connection, Cause::Due)?;
+            if hand_out.renewal_due
+                && let Err(error) = self.start(connection, Cause::Due)
+            {
+                tracing::warn!(%error, "the renewal that is due could not be started");
             }
             return Ok(HandOut { renewal_due: false, ..hand_out });
         }

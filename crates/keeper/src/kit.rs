@@ -7,9 +7,9 @@ use crate::http::{Line, TokenEndpoint};
 use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
-use crate::store::{App, Claim, Store};
+use crate::store::{App, Claim, Store, WriteError};
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Blocked, Cause, Decision};
+use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::{HostClock, Skew};
@@ -118,6 +118,28 @@ impl Kit {
     /// Reads it under its claim.
     pub(crate) fn look(&self, claim: &dyn Claim) -> Result<Connection, Error> {
         Ok(self.seen(blocking(|| claim.read())?))
+    }
+
+    /// Writes an outcome. Where somebody has only kept a late answer aside meanwhile, that goes along (law 8).
+    pub(crate) fn commit(
+        &self,
+        claim: &mut dyn Claim,
+        from: &Version,
+        next: &Connection,
+    ) -> Result<(), WriteError> {
+        let (mut from, mut next) = (from.clone(), next.clone());
+        loop {
+            match blocking(|| claim.commit(&from, &next)) {
+                Err(WriteError::Moved(current)) if current.version().same_intent(&from) => {
+                    next = next.with_latecomers(&from, &current);
+                    from = current.version();
+                }
+                Err(WriteError::Moved(current)) => {
+                    return Err(WriteError::Moved(Box::new(self.seen(*current))));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Puts an entry down that belongs to no write; nobody fails for that.
@@ -262,10 +284,10 @@ impl Kit {
     /// Reads under the claim. The sender of an open intent that was written under another lock may still be alive: its
     /// deadline is waited out (law 2), counted on this host's own clock from when the intent was first seen here, since
     /// no wall clock is trusted that far. Meanwhile the answer may come.
-    pub(crate) async fn look_again(&self, name: &str, claim: &mut dyn Claim) -> Result<Connection, Error> {
+    pub(crate) async fn look_again(&self, claim: &mut dyn Claim) -> Result<Connection, Error> {
         let mut first_seen: Option<(String, Duration)> = None;
         loop {
-            blocking(|| rescue::take_in_all(self, name, claim))?;
+            blocking(|| rescue::take_in_all(self, claim))?;
             let seen = self.look(claim)?;
             let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != claim.lock()) else {
                 return Ok(seen);

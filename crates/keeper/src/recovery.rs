@@ -78,7 +78,7 @@ impl Recovery<'_> {
     async fn adopt_and_present(&self, print: &Fingerprint) -> Result<HandOut, Error> {
         let kit = self.keeper.kit();
         let mut claim = kit.claim(&self.name).await?;
-        let seen = kit.look_again(&self.name, claim.as_mut()).await?;
+        let seen = kit.look_again(claim.as_mut()).await?;
         if let Some(adopted) = seen.adopt().filter(|adopted| holds(adopted, print)) {
             blocking(|| claim.commit(&seen.version(), &adopted)).map_err(|error| match error {
                 WriteError::Store(error) => Error::from(error),

@@ -8,11 +8,11 @@ use crate::http::{Line, Question};
 use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim, WriteError};
-use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan, Version};
+use perennial_core::connection::{Answered, Aside, Blocked, Cause, Condition, Decision, Plan, Version};
 use perennial_core::journal::Event;
-use perennial_core::profile::Purpose;
+use perennial_core::profile::{Purpose, ReplayRule};
 use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
-use perennial_core::verdict::{Judgement, Verdict, judge};
+use perennial_core::verdict::{Judgement, Spent, Verdict, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
 
 /// Flies.
@@ -59,9 +59,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         let grant = match kit.grant(&seen, &app, purpose, &order.cause) {
             Ok(grant) => grant,
             Err(error) => {
-                return Err(
-                    refused.map_or(error, |failed| give_up(claim.as_mut(), &seen.version(), &failed, base))
-                );
+                return Err(refused
+                    .map_or(error, |failed| give_up(kit, claim.as_mut(), &seen.version(), &failed, base)));
             }
         };
         let ready = match line.take() {
@@ -73,47 +72,62 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Err(Error::Unreachable { base, why }) => {
                 let before = refused.as_deref().unwrap_or(&seen);
                 let failed = before.unreached(&why, kit.now(), kit.random.jitter());
-                return Err(give_up(claim.as_mut(), &seen.version(), &failed, base));
+                return Err(give_up(kit, claim.as_mut(), &seen.version(), &failed, base));
             }
             Err(error) => return Err(error),
         };
+        if refused.is_none()
+            && purpose == Purpose::Refresh
+            && let Some(until) = seen.forbids_presenting(kit.now())
+        {
+            // It took too long to come here: the window for a repetition has shut meanwhile (law 7).
+            return kit.grounded(&seen, &Decision::Stop(Blocked::Until(until)));
+        }
         let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
-        let next = match presentation.present(claim.as_mut(), line).await? {
-            Outcome::Landed(hand_out) => {
+        let chance = match presentation.present(claim.as_mut(), line).await {
+            Ok(Outcome::Landed(hand_out)) => {
                 failpoint::pass("landed");
                 return Ok(hand_out); // publish
             }
-            // Somebody else presents, or has, or took our lock away: all over again, behind his deadline.
-            Outcome::Overtaken => {
+            Ok(Outcome::Overtaken) => Chance::Afresh,
+            Ok(Outcome::Refused { from, failed, judgement }) => {
+                let last = Next { seen: seen.clone(), app: app.clone(), base: base.clone(), purpose };
+                // A chance that cannot be taken is none: what the server said goes before that.
+                let chance = chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement);
+                let chance = chance.unwrap_or(Chance::None);
+                if matches!(chance, Chance::None) {
+                    let error = give_up(kit, claim.as_mut(), &from, &failed, base);
+                    // Who is sent where no secret may go is told so: a person may permit it.
+                    let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
+                    return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
+                }
+                refused = Some(failed);
+                chance
+            }
+            Err(error) => {
+                if let (Error::Store(_), Some(failed)) = (&error, &refused) {
+                    give_up(kit, claim.as_mut(), &seen.version(), failed, base);
+                }
+                return Err(error);
+            }
+        };
+        let next = match chance {
+            Chance::Next(next) => *next,
+            // Other tokens stand there, or somebody else presents these, or took our lock away: all over again, behind
+            // his deadline. What was said of the former tokens does not concern these.
+            Chance::Afresh | Chance::None => {
+                refused = None;
                 drop(claim);
                 claim = kit.claim(&order.name).await?;
                 match look_again(kit, order, claim.as_mut(), &seen).await? {
                     Look::Fly(seen, purpose) => {
-                        Next { base: kit.base_for(&seen, purpose, &order.cause)?, seen: *seen, app, purpose }
+                        let base = kit.base_for(&seen, purpose, &order.cause)?;
+                        Next { seen: *seen, app, base, purpose }
                     }
                     Look::Land(landed) => return landed,
                 }
             }
-            Outcome::Refused { from, failed, judgement } => {
-                let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
-                // A chance that cannot be taken is none: what the server said goes before that.
-                let Ok(Some(next)) =
-                    chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement)
-                else {
-                    let error = give_up(claim.as_mut(), &from, &failed, base);
-                    // Who is sent where no secret may go is told so: a person may permit it.
-                    let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
-                    return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
-                };
-                refused = Some(failed);
-                next
-            }
         };
-        if !next.seen.version().same_tokens(&seen.version())
-            && let Some(hand_out) = HandOut::of(&next.seen, kit.now())
-        {
-            return Ok(hand_out);
-        }
         Next { seen, app, base, purpose } = next;
     }
 }
@@ -126,19 +140,17 @@ enum Look {
     Land(Result<HandOut, Error>),
 }
 
-/// Law 3. An open intent whose late answer was kept aside is not presented again: that answer takes its place.
+/// Law 3. A late answer that is newer than what is held takes its place (laws 6 and 7).
 async fn look_again(
     kit: &Kit,
     order: &Order,
     claim: &mut dyn Claim,
     looked: &Connection,
 ) -> Result<Look, Error> {
-    let mut seen = kit.look_again(&order.name, claim).await?;
-    if let Some(adopted) = seen.adopt_answer_of_open_intent() {
-        match blocking(|| claim.commit(&seen.version(), &adopted)) {
-            Ok(()) => seen = adopted,
-            Err(error) => tracing::warn!(%error, "a late answer could not be adopted"),
-        }
+    let mut seen = kit.look_again(claim).await?;
+    if let Some(adopted) = seen.adopt_late_answer() {
+        kit.commit(claim, &seen.version(), &adopted).map_err(of_write)?;
+        seen = adopted;
     }
     failpoint::pass("looked_again");
     if !seen.version().same_tokens(&looked.version())
@@ -158,14 +170,6 @@ struct Next {
     app: App,
     base: Origin,
     purpose: Purpose,
-}
-
-impl Next {
-    /// Somebody else's tokens stand in the store now: their base is where they are good.
-    fn after_another(seen: Connection, app: App, base: Origin, purpose: Purpose) -> Self {
-        let base = seen.held.as_ref().map_or(base, |held| held.base.clone());
-        Self { seen, app, base, purpose }
-    }
 }
 
 /// One presentation's outcome.
@@ -231,7 +235,6 @@ impl Presentation<'_> {
         };
         failpoint::pass("answered");
         let received_at = kit.now();
-        let intended = self.with_latecomers(claim, intended);
         kit.server(self.base, reply.as_ref().is_ok_and(|reply| reply.status < 500 && reply.status != 429));
         match reply {
             Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
@@ -263,16 +266,6 @@ impl Presentation<'_> {
         })
     }
 
-    /// Law 8: what a sender that had lost its claim has kept aside meanwhile goes along with the outcome.
-    fn with_latecomers(&self, claim: &dyn Claim, intended: Connection) -> Connection {
-        match self.kit.look(claim) {
-            Ok(now) if now.version() == intended.version() => {
-                Connection { candidates: now.candidates, ..intended }
-            }
-            _ => intended,
-        }
-    }
-
     async fn answered(
         &self,
         claim: &mut dyn Claim,
@@ -290,6 +283,7 @@ impl Presentation<'_> {
                 return self.landed(claim, intended, &response, &answered).await;
             }
             Err(Failure::Refused(mut refusal)) => {
+                self.keep_unparsed(reply, received_at);
                 refusal.geolocation = refusal.geolocation.filter(|base| !self.echoes(base));
                 Failure::Refused(refusal.blotted(|text| self.grant.redact(&self.app.client, text)))
             }
@@ -308,7 +302,9 @@ impl Presentation<'_> {
 
     /// Law 5: the tokens may be in a 200 that nobody here understands.
     fn keep_unparsed(&self, reply: &Reply, at: UnixTime) {
-        if !(200..300).contains(&reply.status) || reply.body.is_empty() {
+        let refused = matches!(token_endpoint::read(reply, at), Err(Failure::Refused(_)));
+        let may_hold_tokens = !refused || reply.body.windows(6).any(|window| window == b"_token");
+        if !(200..300).contains(&reply.status) || reply.body.is_empty() || !may_hold_tokens {
             return;
         }
         let id = self.kit.random.id();
@@ -408,6 +404,16 @@ impl Presentation<'_> {
     }
 }
 
+/// What may follow a refusal.
+enum Chance {
+    /// One more presentation.
+    Next(Box<Next>),
+    /// Other tokens stand in the store.
+    Afresh,
+    /// Nothing.
+    None,
+}
+
 /// What may be tried once more within one flight, each at most once.
 #[derive(Default)]
 struct SecondChances {
@@ -418,8 +424,7 @@ struct SecondChances {
 }
 
 impl SecondChances {
-    /// What to start the next presentation from; `None` when there is none. `failed` is what the refusal made of the
-    /// connection, and not written down yet.
+    /// `failed` is what the refusal made of the connection, and not written down yet; `from` is what stands there.
     fn take(
         &mut self,
         kit: &Kit,
@@ -429,54 +434,59 @@ impl SecondChances {
         from: &Version,
         failed: &Connection,
         judgement: &Judgement,
-    ) -> Result<Option<Next>, Error> {
+    ) -> Result<Chance, Error> {
         let kept = kit.look(claim)?;
-        if !kept.version().same_tokens(&last.seen.version()) {
+        if !kept.version().same_tokens(from) {
             // Law 6: re-read first. Whatever was said of the former tokens, these are newer.
             let generation = kept.version().generation;
             kit.note(&kept, Event::AdoptedFromSibling { generation });
-            return Ok(Some(Next::after_another(kept, last.app, last.base, last.purpose)));
+            return Ok(Chance::Afresh);
         }
-        if kept.version() != *from {
-            return Ok(None); // Somebody else presents the same tokens: the claim is lost.
+        if !kept.version().same_intent(from) {
+            return Ok(Chance::None); // Somebody else presents the same tokens: the claim is lost.
         }
+        // What may have been spent is not sent again at once, unless it may be at any time (law 7).
+        let may_repeat = judgement.spent == Spent::No || kept.policy.replay == ReplayRule::Always;
         match (judgement.verdict, &judgement.base) {
-            (Verdict::Relocate, Some(base)) if !self.relocated && kit.permits(&last.seen, base) => {
+            (Verdict::Relocate, Some(base))
+                if may_repeat && !self.relocated && kit.permits(&last.seen, base) =>
+            {
                 self.relocated = true;
-                Ok(Some(Next { seen: kept, base: base.clone(), ..last }))
+                Ok(Chance::Next(Box::new(Next { seen: kept, base: base.clone(), ..last })))
             }
             // Law 6: on invalid_client the app is read again; a newer secret gets one more try.
-            (Verdict::FixClient, _) if !self.client_reread => {
+            (Verdict::FixClient, _) if may_repeat && !self.client_reread => {
                 self.client_reread = true;
                 let app = blocking(|| kit.store.app(&last.seen.name))?;
-                Ok((app.client != last.app.client).then_some(Next { seen: kept, app, ..last }))
+                if app.client == last.app.client {
+                    return Ok(Chance::None);
+                }
+                Ok(Chance::Next(Box::new(Next { seen: kept, app, ..last })))
             }
             // Who tries one token after the other wants to hear of each.
-            (Verdict::GrantGone, _) if matches!(order.cause, Cause::Tried(_)) => Ok(None),
+            (Verdict::GrantGone, _) if matches!(order.cause, Cause::Tried(_)) => Ok(Chance::None),
             // A request token that is no good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
-                if let Some(adopted) = self.adopt(claim, &kept) {
-                    return Ok(Some(Next::after_another(adopted, last.app, last.base, last.purpose)));
+                if self.adopt(kit, claim, &kept) {
+                    return Ok(Chance::Afresh);
                 }
                 self.reobtain(kit, claim, last, from, failed)
             }
-            _ => Ok(None),
+            _ => Ok(Chance::None),
         }
     }
 
     /// Law 6: adopt before despair: a late answer takes the place of what was refused.
-    fn adopt(&mut self, claim: &mut dyn Claim, kept: &Connection) -> Option<Connection> {
+    fn adopt(&mut self, kit: &Kit, claim: &mut dyn Claim, kept: &Connection) -> bool {
         if std::mem::replace(&mut self.adopted, true) {
-            return None;
+            return false;
         }
-        let adopted = kept.adopt()?;
-        match blocking(|| claim.commit(&kept.version(), &adopted)) {
-            Ok(()) => Some(adopted),
-            Err(error) => {
-                tracing::warn!(%error, "a late answer could not be adopted");
-                None
-            }
+        let Some(adopted) = kept.adopt() else { return false };
+        let written = kit.commit(claim, &kept.version(), &adopted);
+        if let Err(error) = &written {
+            tracing::warn!(%error, "a late answer could not be adopted");
         }
+        written.is_ok()
     }
 
     /// The grant is gone, and the request token is young: the keeper obtains a new grant by itself. What is gone is
@@ -488,14 +498,14 @@ impl SecondChances {
         last: Next,
         from: &Version,
         failed: &Connection,
-    ) -> Result<Option<Next>, Error> {
+    ) -> Result<Chance, Error> {
         if std::mem::replace(&mut self.reobtained, true) || !kit.may_reobtain(failed, &last.app) {
-            return Ok(None);
+            return Ok(Chance::None);
         }
         blocking(|| claim.commit(from, failed)).map_err(of_write)?;
         let cause = Cause::Authorized { instead_of: failed.version() };
         let base = kit.base_for(failed, Purpose::Obtain, &cause)?;
-        Ok(Some(Next { seen: failed.clone(), base, purpose: Purpose::Obtain, ..last }))
+        Ok(Chance::Next(Box::new(Next { seen: failed.clone(), base, purpose: Purpose::Obtain, ..last })))
     }
 }
 
@@ -510,15 +520,15 @@ fn of_write(error: WriteError) -> Error {
 fn unreached(kit: &Kit, claim: &mut dyn Claim, seen: &Connection, error: Error) -> Error {
     if let Error::Unreachable { base, why } = &error {
         let failed = seen.unreached(why, kit.now(), kit.random.jitter());
-        give_up(claim, &seen.version(), &failed, base.clone());
+        give_up(kit, claim, &seen.version(), &failed, base.clone());
     }
     error
 }
 
 /// The failure is written down and told, in place of what this flight saw or wrote last. If even that cannot be
 /// written, the open intent says enough.
-fn give_up(claim: &mut dyn Claim, from: &Version, failed: &Connection, base: Origin) -> Error {
-    if let Err(error) = blocking(|| claim.commit(from, failed)) {
+fn give_up(kit: &Kit, claim: &mut dyn Claim, from: &Version, failed: &Connection, base: Origin) -> Error {
+    if let Err(error) = kit.commit(claim, from, failed) {
         tracing::warn!(%error, "the failure could not be written down");
     }
     let retry_at = match failed.condition {

@@ -37,9 +37,11 @@ pub(crate) async fn make_durable(
     next: &Connection,
 ) -> Kept {
     loop {
-        let store_error = match blocking(|| claim.commit(from, next)) {
+        let store_error = match kit.commit(claim, from, next) {
             Ok(()) => return Kept::InStore,
-            Err(WriteError::Moved(current)) => return Kept::Overtaken(Box::new(kit.seen(*current))),
+            // It had become durable, and only the last call failed.
+            Err(WriteError::Moved(current)) if is_there(&current, from, next) => return Kept::InStore,
+            Err(WriteError::Moved(current)) => return Kept::Overtaken(current),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
@@ -51,6 +53,15 @@ pub(crate) async fn make_durable(
         }
         kit.clock.sleep(HOLD).await;
     }
+}
+
+fn is_there(current: &Connection, from: &Version, next: &Connection) -> bool {
+    let access = |connection: &Connection| {
+        connection.held.as_ref().and_then(|held| held.access.as_ref()).map(|access| access.token.clone())
+    };
+    !next.version().same_tokens(from)
+        && current.version().same_tokens(&next.version())
+        && access(current) == access(next)
 }
 
 /// Goes on taking what waits into the store, for as long as the process lives: other hosts see the store only, and would
@@ -70,9 +81,10 @@ pub(crate) async fn drain_until_done(kit: Arc<Kit>) {
 
 /// Takes what the rescue files hold into the store. What does not work stays where it is.
 pub(crate) fn drain(kit: &Kit) {
-    for rescued in waiting(kit) {
+    for rescued in kit.rescue.waiting(None).into_iter().filter_map(told) {
         // Somebody else who holds the claim takes it in before anything else.
-        let Ok(Some(mut claim)) = kit.store.try_claim(&rescued.name) else { continue };
+        let claim = name_of(kit, &rescued).and_then(|name| kit.store.try_claim(&name).ok().flatten());
+        let Some(mut claim) = claim else { continue };
         if let Err(error) = take_in(kit, claim.as_mut(), &rescued) {
             tracing::warn!(%error, "tokens in a rescue file still wait for the store");
         }
@@ -80,17 +92,25 @@ pub(crate) fn drain(kit: &Kit) {
 }
 
 /// The same for one connection, by who holds its claim. A flight that waited for it may find that the one before could
-/// not write: what stands in the store has been replaced, and must not be presented any more (law 3).
-pub(crate) fn take_in_all(kit: &Kit, name: &str, claim: &mut dyn Claim) -> Result<(), Error> {
-    waiting(kit).filter(|rescued| rescued.name == name).try_for_each(|rescued| take_in(kit, claim, &rescued))
+/// not write: what stands in the store has been replaced, and must not be presented any more (law 3). Nor must it be
+/// where the file does not open: newer tokens are in it.
+pub(crate) fn take_in_all(kit: &Kit, claim: &mut dyn Claim) -> Result<(), Error> {
+    let id = claim.read()?.id;
+    for waiting in kit.rescue.waiting(Some(&id)) {
+        match waiting {
+            Ok(rescued) => take_in(kit, claim, &rescued)?,
+            Err((path, why)) => return Err(Error::RescueClosed { path, why: why.to_string() }),
+        }
+    }
+    Ok(())
 }
 
 /// An access token that waits in a rescue file, if it is good for this order: it is durable there, so it is handed out
 /// while the store refuses it (laws 1 and 9).
 pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<HandOut> {
     let from = looked.version();
-    let rescued =
-        waiting(kit).find(|rescued| rescued.name == order.name && rescued.from.same_tokens(&from))?;
+    let mut waiting = kit.rescue.waiting(Some(&looked.id)).into_iter().filter_map(told);
+    let rescued = waiting.find(|rescued| rescued.from.same_tokens(&from))?;
     let unsaved = read(kit, &rescued, looked);
     let decision = unsaved.decide(&order.cause, kit.now());
     let good = matches!(decision, Decision::HandOut | Decision::HandOutAndRenew);
@@ -98,36 +118,43 @@ pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<Hand
     Some(hand_out.with(Warning::Unsaved(rescued.path)))
 }
 
-fn waiting(kit: &Kit) -> impl Iterator<Item = Rescued> {
-    kit.rescue.waiting().into_iter().filter_map(|waiting| {
-        let told = |(path, error): (PathBuf, SealError)| {
-            tracing::warn!(path = %path.display(), %error, "a rescue file does not open");
-        };
-        waiting.map_err(told).ok()
-    })
+fn told(waiting: Result<Rescued, (PathBuf, SealError)>) -> Option<Rescued> {
+    let tell = |(path, error): (PathBuf, SealError)| {
+        tracing::warn!(path = %path.display(), %error, "a rescue file does not open");
+    };
+    waiting.map_err(tell).ok()
+}
+
+/// What the connection is called now: it may have been renamed while its tokens waited.
+fn name_of(kit: &Kit, rescued: &Rescued) -> Option<String> {
+    let is_it = |name: &String| kit.store.read(name).is_ok_and(|connection| connection.id == rescued.id);
+    let names = std::iter::once(rescued.name.clone()).chain(kit.store.names().unwrap_or_default());
+    names.into_iter().find(is_it)
 }
 
 fn read(kit: &Kit, rescued: &Rescued, seen: &Connection) -> Connection {
     let fresh = Connection::new(seen.id.clone(), seen.name.clone(), seen.profile);
-    kit.seen(document::read(&rescued.document, fresh).connection)
+    let read = document::read(&rescued.document, fresh).connection;
+    kit.seen(Connection { policy: seen.policy.clone(), ..read })
 }
 
 fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Error> {
     if !kit.rescue.still_waits(rescued) {
         return Ok(()); // Somebody else was quicker.
     }
-    let seen = kit.seen(claim.read()?);
+    let seen = kit.look(claim)?;
     let next = read(kit, rescued, &seen);
-    let refused = |error: WriteError| match error {
+    let written = if seen.version().same_intent(&rescued.from) {
+        kit.commit(claim, &rescued.from, &next)
+    } else if next.version().same_tokens(&seen.version()) {
+        Ok(())
+    } else {
+        kit.commit(claim, &seen.version(), &set_aside(kit, &seen, &next, rescued))
+    };
+    written.map_err(|error| match error {
         WriteError::Store(error) => Error::from(error),
         WriteError::Moved(_) => Error::Busy,
-    };
-    if seen.version().same_tokens(&rescued.from) {
-        claim.commit(&seen.version(), &next).map_err(refused)?;
-    } else if !next.version().same_tokens(&seen.version()) {
-        let aside = set_aside(kit, &seen, &next, rescued);
-        claim.commit(&seen.version(), &aside).map_err(refused)?;
-    }
+    })?;
     match kit.rescue.done(rescued) {
         Ok(()) => {
             tracing::info!(connection = %rescued.name, "tokens from a rescue file are in the store now")

@@ -96,6 +96,24 @@ async fn law_12_code_16_to_where_nobody_is_is_written_down_and_backed_off_from()
 }
 
 #[tokio::test]
+async fn law_6_what_was_adopted_is_not_undone_because_nobody_is_there() {
+    let stage = Stage::open(vec![issued(1, EU2), Ok((400, json!({"code": 108, "error": "invalid_grant"})))]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    // A late answer of an older generation, which has ended; it lives where nobody is.
+    let mut tokens = stage.on_disk();
+    tokens["perennial"]["candidates"] = json!([{"reason": "late", "grant_id": "older", "generation": 0,
+        "base": US2, "sent_at": 1, "received_at": 1,
+        "answer": {"access_token": "ended", "refresh_token": "late", "expires_in": 1}}]);
+    fs::write(stage.dir.path().join("refreshTokenObjectFile.json"), tokens.to_string()).unwrap();
+    *stage.script.nobody_at.lock().unwrap() = Some(US2);
+    stage.keeper.refresh("default").await.unwrap_err();
+    let tokens = stage.on_disk();
+    assert_eq!(tokens["refresh_token"], "late", "{tokens}");
+    assert_eq!(tokens["perennial"]["previous"][0]["refresh_token"], "refresh-1", "law 5");
+    assert_eq!(tokens["perennial"]["condition"]["state"], "backing_off");
+}
+
+#[tokio::test]
 async fn an_order_for_another_cause_waits_for_the_flight_and_then_flies_itself() {
     let stage = Stage::gated(vec![issued(1, EU2), issued(2, EU2), issued(3, EU2)]);
     stage.script.gate.add_permits(1);

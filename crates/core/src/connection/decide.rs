@@ -4,7 +4,7 @@
 use super::{Condition, Connection, Intent, State, Version};
 use crate::profile::{Purpose, ReplayRule};
 use crate::secret::Fingerprint;
-use crate::time::{Expiry, UnixTime};
+use crate::time::{Expiry, Skew, UnixTime};
 use std::time::Duration;
 
 /// A repetition must arrive within the time that the server allows: this many seconds before its end none is sent any
@@ -127,8 +127,10 @@ impl Connection {
     }
 
     fn what_blocks(&self, cause: &Cause, now: UnixTime) -> Option<Blocked> {
+        if self.has_late_answer() {
+            return None; // It is adopted under the claim, and nothing is presented.
+        }
         let person_asks = matches!(cause, Cause::Asked | Cause::Tried(_));
-        let server_now = self.skew.server_time(now);
         match self.condition {
             Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }
                 if !person_asks && self.is_still_to_come(until, self.policy.longest_pause(), now) =>
@@ -144,15 +146,28 @@ impl Connection {
         if held.refresh.is_none() {
             return Some(Blocked::NoRefreshToken);
         }
-        let from = self.intent.as_ref().map(|intent| self.replay_from(intent, server_now))?;
-        (from > server_now).then_some(Blocked::Until(from))
+        self.forbids_presenting(now).map(Blocked::Until)
+    }
+
+    /// Until when the refresh token may not be presented, because its last presentation has an unknown outcome (law 7).
+    #[must_use]
+    pub fn forbids_presenting(&self, now: UnixTime) -> Option<UnixTime> {
+        let open = self.intent.as_ref()?;
+        let refresh = if open.purpose == Purpose::Refresh { open } else { open.beneath.as_deref()? };
+        let from = self.replay_from(refresh, now);
+        (from > self.skew.server_time(now)).then_some(from)
     }
 
     /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the
     /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
-    fn replay_from(&self, intent: &Intent, server_now: UnixTime) -> UnixTime {
-        let access = self.held.as_ref().and_then(|held| held.access.as_ref());
-        let last_resort = access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline));
+    fn replay_from(&self, intent: &Intent, now: UnixTime) -> UnixTime {
+        let server_now = self.skew.server_time(now);
+        // A deadline further off than any sender waits was written under a wrong clock. Whether this sender is still
+        // there is not asked of clocks anyway, but of the lock (law 2).
+        let deadline =
+            if intent.deadline > server_now.after(intent.patience()) { server_now } else { intent.deadline };
+        let access = self.living_access(now).map(|(access, _)| access.expiry.at());
+        let last_resort = access.map_or(deadline, |access| access.max(deadline));
         match self.policy.replay {
             ReplayRule::Always => server_now,
             ReplayRule::Within(time) => {
@@ -167,11 +182,16 @@ impl Connection {
     /// (law 11), and is over.
     fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
         let left = until.since(self.skew.server_time(now));
-        left > 0 && left <= i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+        left > 0 && left <= longest.saturating_add(Skew::AGREEMENT)
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {
-        self.renew_at().is_some_and(|at| at <= self.skew.server_time(now))
+        let server_now = self.skew.server_time(now);
+        // Tokens from the future: nobody knows how long they have been held.
+        let refreshed_at = self.held.as_ref().and_then(|held| held.refreshed_at);
+        let odd = refreshed_at.is_some_and(|at| at.since(server_now) > Skew::AGREEMENT);
+        self.renew_at().is_some_and(|at| odd || at <= server_now)
     }
 
     /// True when the refresh token is past its date. It is tried all the same: the clock may be wrong.

@@ -4,7 +4,7 @@ use super::{
     Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse, Version,
 };
 use crate::origin::Origin;
-use crate::profile::Purpose;
+use crate::profile::{Purpose, ReplayRule};
 use crate::schedule::{self, Jitter};
 use crate::secret::{Fingerprint, RefreshToken};
 use crate::time::{Expiry, HostClock, UnixTime};
@@ -74,7 +74,15 @@ impl Connection {
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
         let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
+        let beneath = match (&self.intent, before, plan.purpose) {
+            (Some(open), None, Purpose::Obtain) if open.purpose == Purpose::Refresh => {
+                Some(Box::new(open.clone()))
+            }
+            (Some(open), ..) => open.beneath.clone(),
+            (None, ..) => None,
+        };
         next.intent = Some(Intent {
+            beneath,
             first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
             purpose: plan.purpose,
             grant_id,
@@ -134,7 +142,7 @@ impl Connection {
             let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
-            next.intent = None;
+            next.intent = self.intent.as_ref().and_then(|intent| intent.beneath.as_deref().cloned());
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
@@ -207,6 +215,15 @@ impl Connection {
         kept
     }
 
+    /// What is still unknown when the last presentation has come to nothing: one before it, of the same token, or of the
+    /// refresh token that a request token was presented instead of (law 7). Where a token may be presented at any time,
+    /// nobody needs to know.
+    fn still_open(&self) -> Option<Intent> {
+        let intent = self.intent.as_ref()?;
+        let matters = self.policy.replay != ReplayRule::Always;
+        if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
+    }
+
     /// The refresh token in force, as one that another has replaced; none where that is the same.
     pub(super) fn replaced_by(&self, new: Option<&RefreshToken>, answered: &Answered) -> Option<Previous> {
         let old = self.held.as_ref()?;
@@ -242,7 +259,7 @@ impl Connection {
         let gave_undocumented_code = fault.is_undocumented();
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
-            next.intent = None;
+            next.intent = self.still_open();
         }
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
@@ -329,6 +346,7 @@ impl Connection {
             grant_id: from.grant_id.clone().unwrap_or_default(),
             generation: from.generation,
             base: answered.base.clone(),
+            sent_at: self.skew.server_time(answered.sent_at),
             received_at: self.skew.server_time(answered.received_at),
             response: response.clone(),
         });
@@ -346,15 +364,34 @@ impl Connection {
         })
     }
 
-    /// Law 7: an open intent whose answer came too late is an unknown no more: that answer takes the place of the tokens
-    /// that it was to replace, and nothing is presented again.
+    /// Laws 6 and 7: an answer that came too late and was derived from the very tokens that are held is newer than they
+    /// are, whatever was said of them since: it takes their place, and nothing is presented again. The same holds for a
+    /// grant where none is held yet.
     #[must_use]
-    pub fn adopt_answer_of_open_intent(&self) -> Option<Self> {
-        let held = self.held.as_ref()?;
-        self.intent.as_ref().filter(|intent| intent.purpose == Purpose::Refresh)?;
-        self.adopt_newest(|candidate| {
-            candidate.grant_id == held.grant_id && candidate.generation == held.generation
-        })
+    pub fn adopt_late_answer(&self) -> Option<Self> {
+        self.adopt_newest(|candidate| self.is_newer(candidate))
+    }
+
+    /// True when there is one.
+    #[must_use]
+    pub fn has_late_answer(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.reason == Aside::Late && self.is_newer(candidate))
+    }
+
+    fn is_newer(&self, candidate: &Candidate) -> bool {
+        match &self.held {
+            Some(held) => candidate.grant_id == held.grant_id && candidate.generation == held.generation,
+            None => candidate.response.refresh_token.is_some(),
+        }
+    }
+
+    /// Carries over what others have kept aside between the writing of `from` and now: `self` was made from `from`,
+    /// and `current` is what stands there, under the same intent (law 8).
+    #[must_use]
+    pub fn with_latecomers(mut self, from: &Version, current: &Self) -> Self {
+        let latecomers = current.candidates.iter().skip(from.candidates);
+        self.candidates.extend(latecomers.cloned());
+        self
     }
 
     fn adopt_newest(&self, is_usable: impl Fn(&Candidate) -> bool) -> Option<Self> {
@@ -363,16 +400,18 @@ impl Connection {
         let mut base = self.clone();
         base.candidates.retain(|other| *other != candidate);
         base.intent = None;
-        let host_time = self.skew.host_time(candidate.received_at);
         let host = self.clock.clone().unwrap_or(HostClock { kernel: String::new(), boot_epoch: 0 });
         let answered = Answered {
             base: candidate.base.clone(),
-            sent_at: host_time,
-            received_at: host_time,
+            sent_at: self.skew.host_time(candidate.sent_at),
+            received_at: self.skew.host_time(candidate.received_at),
             date: None,
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
+        if let (None, Some(held)) = (&self.held, &mut adopted.held) {
+            held.grant_id.clone_from(&candidate.grant_id);
+        }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)

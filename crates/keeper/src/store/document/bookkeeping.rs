@@ -47,14 +47,8 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Mem
     put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
     put("forced_at", json!(connection.forced_at.map(|at| at.0)));
     put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
-    if let Some(host) = &connection.clock {
-        let Skew { seconds, suspected } = connection.skew;
-        let (kernel, boot_epoch) = (&host.kernel, host.boot_epoch);
-        put(
-            "clock",
-            json!({"kernel": kernel, "boot_epoch": boot_epoch, "skew": seconds, "suspected": suspected}),
-        );
-    }
+    let here = connection.clock.clone().map(|clock| (clock, connection.skew));
+    put("clocks", connection.other_clocks.iter().chain(&here).map(clock_to).collect());
     let policy: Members = connection
         .policy
         .overrides(connection.profile)
@@ -66,7 +60,13 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Mem
     own
 }
 
-pub(super) fn clock_from(value: &Members) -> Option<(HostClock, Skew)> {
+fn clock_to((host, skew): &(HostClock, Skew)) -> Value {
+    let HostClock { kernel, boot_epoch } = host;
+    json!({"kernel": kernel, "boot_epoch": boot_epoch, "skew": skew.seconds, "suspected": skew.suspected})
+}
+
+pub(super) fn clock_from(value: &Value) -> Option<(HostClock, Skew)> {
+    let value = value.as_object()?;
     let host =
         HostClock { kernel: text(value, "kernel")?.to_owned(), boot_epoch: number(value, "boot_epoch")? };
     let skew = Skew { seconds: number(value, "skew").unwrap_or(0), suspected: number(value, "suspected") };
@@ -130,6 +130,7 @@ fn intent_to(intent: &Intent) -> Value {
         "kernel": intent.kernel,
         "process": intent.process,
         "correlation_id": intent.correlation_id,
+        "beneath": intent.beneath.as_deref().map(intent_to),
     })
 }
 
@@ -146,6 +147,7 @@ pub(super) fn intent_from(value: &Members) -> Option<Intent> {
         kernel: text(value, "kernel").unwrap_or_default().to_owned(),
         process: number(value, "process").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         correlation_id: text(value, "correlation_id").unwrap_or_default().to_owned(),
+        beneath: object(value, "beneath").and_then(intent_from).map(Box::new),
     })
 }
 
@@ -181,6 +183,7 @@ fn candidate_to(candidate: &Candidate) -> Value {
         "grant_id": candidate.grant_id,
         "generation": candidate.generation,
         "base": candidate.base.to_string(),
+        "sent_at": candidate.sent_at.0,
         "received_at": candidate.received_at.0,
         "answer": response_to(&candidate.response),
     })
@@ -193,6 +196,7 @@ pub(super) fn candidate_from(value: &Value) -> Option<Candidate> {
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
         generation: count(value, "generation").unwrap_or(0),
         base: Origin::parse(text(value, "base")?).ok()?,
+        sent_at: time(value, "sent_at").or_else(|| time(value, "received_at")).unwrap_or(UnixTime(0)),
         received_at: time(value, "received_at").unwrap_or(UnixTime(0)),
         response: TokenResponse::from_members(object(value, "answer")?)?,
     })
