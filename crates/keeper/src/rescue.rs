@@ -36,14 +36,20 @@ pub(crate) async fn make_durable(
     from: &Version,
     next: &Connection,
 ) -> Kept {
+    let mut from = from.clone();
     loop {
-        let store_error = match blocking(|| claim.commit(from, next)) {
+        let store_error = match blocking(|| claim.commit(&from, next)) {
             Ok(()) => return Kept::InStore,
+            // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
+            Err(WriteError::Moved(current)) if is_same_answer(&current, next) && current.version() != from => {
+                from = current.version();
+                continue;
+            }
             Err(WriteError::Moved(current)) => return Kept::Overtaken(Box::new(kit.seen(*current))),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
-        match blocking(|| kit.rescue.keep(&kit.random.id(), from, next, kit.now())) {
+        match blocking(|| kit.rescue.keep(&kit.random.id(), &from, next, kit.now())) {
             Ok(path) => return Kept::InRescueFile(path),
             Err(error) => {
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
@@ -51,6 +57,11 @@ pub(crate) async fn make_durable(
         }
         kit.clock.sleep(HOLD).await;
     }
+}
+
+/// True when both hold what one answer brought.
+fn is_same_answer(one: &Connection, other: &Connection) -> bool {
+    one.held.is_some() && one.held == other.held && one.candidates == other.candidates
 }
 
 /// Goes on taking what waits into the store, for as long as the process lives: other hosts see the store only, and would
@@ -122,12 +133,16 @@ fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Er
         WriteError::Store(error) => Error::from(error),
         WriteError::Moved(_) => Error::Busy,
     };
-    if seen.version().same_tokens(&rescued.from) {
-        claim.commit(&seen.version(), &next).map_err(refused)?;
-    } else if !next.version().same_tokens(&seen.version()) {
-        let aside = set_aside(kit, &seen, &next, rescued);
-        claim.commit(&seen.version(), &aside).map_err(refused)?;
-    }
+    let from = seen.version();
+    let into = if from.same_tokens(&rescued.from) {
+        next
+    } else if from.same_tokens(&next.version()) {
+        // The write that seemed to fail can be read; whether it is durable nobody knows, so it is made once more.
+        seen
+    } else {
+        set_aside(kit, &seen, &next, rescued)
+    };
+    claim.commit(&from, &into).map_err(refused)?;
     match kit.rescue.done(rescued) {
         Ok(()) => {
             tracing::info!(connection = %rescued.name, "tokens from a rescue file are in the store now")

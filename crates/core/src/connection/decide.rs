@@ -4,7 +4,7 @@
 use super::{Condition, Connection, Intent, State, Version};
 use crate::profile::{Purpose, ReplayRule};
 use crate::secret::Fingerprint;
-use crate::time::{Expiry, UnixTime};
+use crate::time::{Expiry, Skew, UnixTime};
 use std::time::Duration;
 
 /// A repetition must arrive within the time that the server allows: this many seconds before its end none is sent any
@@ -138,23 +138,34 @@ impl Connection {
         if held.refresh.is_none() {
             return Some(Blocked::NoRefreshToken);
         }
-        let from = self.intent.as_ref().map(|intent| self.replay_from(intent, server_now))?;
+        let from = self.intent.as_ref().map(|intent| self.replay_from(intent, now))?;
         (from > server_now).then_some(Blocked::Until(from))
     }
 
     /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the
     /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
-    fn replay_from(&self, intent: &Intent, server_now: UnixTime) -> UnixTime {
-        let access = self.held.as_ref().and_then(|held| held.access.as_ref());
-        let last_resort = access.map_or(intent.deadline, |access| access.expiry.at().max(intent.deadline));
+    fn replay_from(&self, intent: &Intent, now: UnixTime) -> UnixTime {
+        let server_now = self.skew.server_time(now);
         match self.policy.replay {
             ReplayRule::Always => server_now,
             ReplayRule::Within(time) => {
-                let shut = intent.first_presented_at.after(time);
-                if server_now.plus(ON_THE_WAY) < shut { server_now } else { last_resort }
+                // One that was presented in the future was presented by another clock: nobody knows how long ago.
+                let since = server_now.since(intent.first_presented_at);
+                let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+                let arrives_in_time = (0..time).contains(&since.saturating_add(ON_THE_WAY)) && since >= 0;
+                if arrives_in_time { server_now } else { self.last_resort(intent, now) }
             }
-            ReplayRule::Never => last_resort,
+            ReplayRule::Never => self.last_resort(intent, now),
         }
+    }
+
+    /// What lies further ahead than it can was written while a clock stood wrong (law 11), and is not waited for. (The
+    /// shell waits out a living sender's deadline on a clock of its own.)
+    fn last_resort(&self, intent: &Intent, now: UnixTime) -> UnixTime {
+        let access_ends = self.living_access(now).map(|(access, _)| access.expiry.at());
+        let longest = intent.patience().saturating_add(Duration::from_secs(Skew::AGREEMENT.unsigned_abs()));
+        let deadline = Some(intent.deadline).filter(|at| self.is_still_to_come(*at, longest, now));
+        access_ends.max(deadline).unwrap_or_else(|| self.skew.server_time(now))
     }
 
     /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong

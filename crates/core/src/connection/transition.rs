@@ -134,7 +134,8 @@ impl Connection {
             let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
-            next.intent = None;
+            // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
+            next.intent = next.intent.filter(|_| !obtaining);
             return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
         }
         let held = next.held_from(response, answered);

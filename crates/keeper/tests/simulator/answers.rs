@@ -16,13 +16,15 @@ const LONGEST_PAUSE: u64 = 24 * 3600;
 pub(crate) struct Altered {
     pub(crate) reply: Result<Reply, NoAnswer>,
     pub(crate) heard: Heard,
+    /// When its `Date` was written, and how far off that is, in seconds.
+    pub(crate) dated: Option<(Moment, i64)>,
 }
 
 /// What a sender knows after an answer, or instead of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// Tokens that can be read.
-    Tokens { issue: usize, date_is_right: bool },
+    Tokens { issue: usize },
     /// The server refused, and nothing was spent.
     Refused { code: u32, pause: u64, is_terminal: bool },
     /// Nobody can tell what came of it; and how long to wait.
@@ -32,13 +34,16 @@ pub(crate) enum Heard {
 impl Heard {
     pub(crate) fn words(&self) -> String {
         match self {
-            Self::Tokens { issue, .. } => format!("tokens at-{issue:05}"),
+            Self::Tokens { issue } => format!("tokens at-{issue:05}"),
             Self::Refused { code: 0, pause, .. } => format!("a refusal; it should wait {pause} s"),
             Self::Refused { code, .. } => format!("a refusal, code {code}"),
             Self::Unknown { .. } => "nothing that it can read".to_owned(),
         }
     }
 }
+
+/// It may have held tokens, or stand in the place of some.
+const UNREADABLE: Heard = Heard::Unknown { pause: 1 };
 
 /// What is answered before the server has seen the request.
 pub(crate) fn instead(fate: Fate, connection: usize, server: &mut Server, now: Moment) -> Option<Altered> {
@@ -60,11 +65,11 @@ pub(crate) fn after(fate: Fate, said: Said, now: Moment) -> Altered {
         Fate::AnswerCut => {
             let body = said.body.to_string();
             let half = body[..body.len() * 2 / 3].to_owned();
-            Altered { reply: Ok(reply(said.status, half, now, 0, BodyEnd::Cut)), heard: unreadable(said.status) }
+            whole(reply(said.status, half, now, 0, BodyEnd::Cut), UNREADABLE, now, 0)
         }
         Fate::Garbage => {
             let body = format!("tokens follow: {}", said.body);
-            Altered { reply: Ok(reply(said.status, body, now, 0, BodyEnd::Whole)), heard: unreadable(said.status) }
+            whole(reply(said.status, body, now, 0, BodyEnd::Whole), UNREADABLE, now, 0)
         }
         Fate::Status { status, retry_after, .. } => unavailable(status, retry_after, now),
         Fate::Html { status, .. } => page(status, now),
@@ -81,10 +86,14 @@ pub(crate) fn after(fate: Fate, said: Said, now: Moment) -> Altered {
 fn told(said: &Said, now: Moment, date_off: i64) -> Altered {
     let code = said.body["code"].as_u64().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
     let heard = match said.issue {
-        Some(issue) => Heard::Tokens { issue, date_is_right: date_off == 0 },
+        Some(issue) => Heard::Tokens { issue },
         None => Heard::Refused { code, pause: if code == 134 { PAUSE } else { 1 }, is_terminal: is_terminal(code) },
     };
-    Altered { reply: Ok(reply(said.status, said.body.to_string(), now, date_off, BodyEnd::Whole)), heard }
+    whole(reply(said.status, said.body.to_string(), now, date_off, BodyEnd::Whole), heard, now, date_off)
+}
+
+fn whole(reply: Reply, heard: Heard, now: Moment, date_off: i64) -> Altered {
+    Altered { reply: Ok(reply), heard, dated: Some((now, date_off)) }
 }
 
 /// Codes that no waiting mends; see SAP's table. What stands in no table (9999) may pass.
@@ -94,7 +103,7 @@ fn is_terminal(code: u32) -> bool {
 
 fn reset() -> Altered {
     let reply = Err(NoAnswer::Reset("connection reset by peer".to_owned()));
-    Altered { reply, heard: Heard::Unknown { pause: PAUSE } }
+    Altered { reply, heard: Heard::Unknown { pause: PAUSE }, dated: None }
 }
 
 fn unavailable(status: u16, retry_after: Option<RetryAfter>, now: Moment) -> Altered {
@@ -108,24 +117,13 @@ fn unavailable(status: u16, retry_after: Option<RetryAfter>, now: Moment) -> Alt
         429 => Heard::Refused { code: 0, pause: asked.unwrap_or(1), is_terminal: false },
         _ => Heard::Unknown { pause: asked.unwrap_or(PAUSE) },
     };
-    Altered { reply: Ok(reply), heard }
+    whole(reply, heard, now, 0)
 }
 
 fn page(status: u16, now: Moment) -> Altered {
     let page = "<html><body>Please stand by.</body></html>".to_owned();
-    let heard = match status {
-        500.. => Heard::Unknown { pause: PAUSE },
-        _ => unreadable(status),
-    };
-    Altered { reply: Ok(reply(status, page, now, 0, BodyEnd::Whole)), heard }
-}
-
-/// A 2xx may have held tokens; a 4xx did not.
-fn unreadable(status: u16) -> Heard {
-    match status {
-        200..300 => Heard::Unknown { pause: 1 },
-        _ => Heard::Refused { code: 0, pause: 1, is_terminal: false },
-    }
+    let heard = Heard::Unknown { pause: if status >= 500 { PAUSE } else { 1 } };
+    whole(reply(status, page, now, 0, BodyEnd::Whole), heard, now, 0)
 }
 
 fn reply(status: u16, body: String, now: Moment, date_off: i64, end: BodyEnd) -> Reply {

@@ -46,8 +46,6 @@ pub(crate) struct Host {
     naps: Vec<(Moment, Moment)>,
     /// Until when it has no power.
     pub(crate) dark_until: Moment,
-    /// When somebody last set the wall clock ahead on this kernel.
-    pub(crate) was_set_ahead: Option<Moment>,
 }
 
 impl Host {
@@ -60,7 +58,6 @@ impl Host {
             boots: 1,
             naps: Vec::new(),
             dark_until: Duration::ZERO,
-            was_set_ahead: None,
         }
     }
 
@@ -86,18 +83,14 @@ impl Host {
         format!("host{}-boot{}", self.number, self.boots)
     }
 
-    pub(crate) fn set(&mut self, now: Moment, by: i64) {
+    pub(crate) fn set(&mut self, by: i64) {
         self.set_ahead += by;
-        if by > 0 {
-            self.was_set_ahead = Some(now);
-        }
     }
 
     pub(crate) fn reboot(&mut self, now: Moment, dark_until: Moment) {
         self.boots += 1;
         self.booted = dark_until;
         self.dark_until = dark_until;
-        self.was_set_ahead = None;
         if let Some(nap) = self.naps.last_mut() {
             nap.1 = nap.1.min(now);
         }

@@ -221,9 +221,9 @@ impl State {
     fn hears(&mut self, number: usize, altered: Altered) -> (Result<Reply, NoAnswer>, Option<usize>) {
         let who = self.laws.presentations[number].who;
         self.tell(Some(who), || format!("hears {}", altered.heard.words()));
-        self.has_heard(number, altered.heard);
+        self.has_heard(number, altered.heard, altered.dated);
         let issue = match altered.heard {
-            Heard::Tokens { issue, .. } => Some(issue),
+            Heard::Tokens { issue } => Some(issue),
             _ => None,
         };
         (altered.reply, issue)

@@ -159,12 +159,7 @@ impl What {
                 state.law_5_nothing_is_thrown_away();
             }
             Self::Suspend { host, time } => state.hosts[host].nap(now, time),
-            Self::SetClock { host, by } => {
-                state.hosts[host].set(now, by);
-                let error = state.hosts[host].error(now);
-                state.a_clock_was_wrong(error);
-                state.a_clock_was_wrong(by);
-            }
+            Self::SetClock { host, by } => state.a_clock_is_set(host, by),
             Self::Weather { fate, lasts, requests } => state.weather.turn(fate, now + lasts, requests),
             Self::DiskTrouble { disk, trouble, lasts } => state.disks[disk].trouble(trouble, now + lasts),
             Self::SpoilWrite { disk, after, spoil } => state.disks[disk].spoil(after, spoil),

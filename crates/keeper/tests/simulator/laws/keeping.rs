@@ -15,6 +15,7 @@ impl State {
     /// A row was replaced; it is not durable yet.
     pub(crate) fn wrote(&mut self, who: Who, number: usize, before: &Connection, from: &Version, next: &Connection) {
         self.laws.checks[8] += 1;
+        self.a_row_is_written_by(who, number);
         if before.version() != *from {
             self.breaks(8, format!("{} is overwritten by what was derived from another version", name_of(number)));
         }
@@ -136,13 +137,25 @@ impl State {
     }
 
     fn stands_somewhere(&self, connection: usize, refresh: &str) -> bool {
-        let in_store = refresh_tokens(self.rows.synced(connection)).any(|token| token.expose() == refresh);
-        in_store || self.stands_on_a_shelf(refresh)
+        self.stands_in_the_store(connection, refresh) || self.stands_on_a_shelf(refresh)
+    }
+
+    pub(super) fn stands_in_the_store(&self, connection: usize, refresh: &str) -> bool {
+        refresh_tokens(self.rows.synced(connection)).any(|token| token.expose() == refresh)
     }
 
     pub(super) fn stands_on_a_shelf(&self, token: &str) -> bool {
-        let files = self.shelves.iter().flat_map(|files| files.values());
-        files.filter_map(|file| file.synced.as_ref()).any(|file| file.plain.contains(token))
+        self.files().any(|(_, plain)| plain.contains(token))
+    }
+
+    /// On a shelf, in an answer that could be read.
+    pub(super) fn waits_for_the_store(&self, token: &str) -> bool {
+        self.files().any(|(name, plain)| name.contains("-tokens-") && plain.contains(token))
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.shelves.iter().flatten();
+        files.filter_map(|(name, file)| Some((name.as_str(), file.synced.as_ref()?.plain.as_str())))
     }
 }
 

@@ -7,12 +7,13 @@ use crate::world::State;
 use perennial::{Error, HandOut};
 
 impl State {
-    /// True when this connection must come back to life.
+    /// True when this connection must come back to life. A token that stands in an answer which nobody could read needs a
+    /// person who reads it.
     pub(crate) fn must_live(&self, connection: usize) -> bool {
         let Some(newest) = self.server.newest_grant(connection) else { return false };
         let grant = &self.server.grants[newest];
-        let is_held = self.rows.synced(connection).held.is_some() || self.stands_on_a_shelf(&grant.current);
-        grant.is_alive && grant.expires > self.now && self.laws.was_durable(&grant.current) && is_held
+        let is_good = grant.is_alive && grant.expires > self.now;
+        is_good && (self.stands_in_the_store(connection, &grant.current) || self.waits_for_the_store(&grant.current))
     }
 
     /// It has been asked, in fair weather, after a person had asked once.
@@ -28,11 +29,5 @@ impl State {
             }
             Err(error) => self.breaks(0, format!("{name} should live, and does not: {error}")),
         }
-    }
-}
-
-impl super::Laws {
-    pub(crate) fn was_durable(&self, refresh: &str) -> bool {
-        self.were_durable.contains(refresh)
     }
 }

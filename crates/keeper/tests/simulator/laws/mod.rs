@@ -76,6 +76,8 @@ pub(crate) struct Presentation {
     judged: Option<Judged>,
     /// What its sender knows.
     heard: Option<(Moment, Heard)>,
+    /// The `Date` in that.
+    reads: Option<time::Reading>,
     /// When that was written down, durably.
     noted: Option<Moment>,
     sender_died: Option<Moment>,

@@ -58,6 +58,7 @@ impl State {
             kinds,
             judged: None,
             heard: None,
+            reads: None,
             noted: None,
             sender_died: None,
             base,
@@ -146,8 +147,10 @@ impl State {
         let own_answer = row.candidates.iter().any(|kept| {
             let held = row.held.as_ref().map(|held| (&held.grant_id, held.generation));
             let from = Some((&kept.grant_id, kept.generation)) == held;
+            let is_another =
+                kept.response.refresh_token.as_ref().is_some_and(|refresh| refresh.expose() != new.token);
             let issue = self.server.issue_of(kept.response.access_token.expose());
-            from && issue.is_some_and(|issue| !self.server.issues[issue].is_strangers)
+            from && is_another && issue.is_some_and(|issue| !self.server.issues[issue].is_strangers)
         });
         let access = row.held.as_ref().and_then(|held| held.access.as_ref());
         let left = access.map_or(0, |access| access.expiry.at().0 - unix(new.at));
@@ -174,7 +177,7 @@ impl State {
         let Some((at, by)) = self.laws.replaced.get(&new.connection).copied() else { return };
         let own = by == new.who;
         let left = self.access_left(new.connection);
-        if !own && at > looked_at && left > self.doubt() + 2 {
+        if !own && at > looked_at && left > self.doubt() + 2 && self.clocks_agree() {
             let what = format!("{} is sent, and process {} has stored tokens since", new.token, by.process);
             self.breaks(3, what);
         }

@@ -1,5 +1,6 @@
 //! Law 12, restraint: what may not be sent by itself, or not yet; told from what the senders had heard and written down.
 
+use super::time::Reading;
 use super::{Presentation, Violation};
 use crate::answers::Heard;
 use crate::clocks::{Moment, SECOND, unix};
@@ -31,6 +32,12 @@ impl State {
         clocks.max(self.laws.worst_clock) + self.laws.worst_date
     }
 
+    /// True while no clock has been so far off that a host would disbelieve another one's expiries: a token with more
+    /// life than it was given is not believed, and that costs a refresh (law 11).
+    pub(super) fn clocks_agree(&self) -> bool {
+        self.doubt() < 240
+    }
+
     /// A clock was wrong by so much.
     pub(crate) fn a_clock_was_wrong(&mut self, by: i64) {
         self.laws.worst_clock = self.laws.worst_clock.max(by.abs());
@@ -58,6 +65,7 @@ impl State {
         });
         if let Some(longest) = longest.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
             && left >= longest + slack
+            && self.clocks_agree()
         {
             return Some(format!("{} is sent for {longest} s, and a token lives {left} s", new.token));
         }
@@ -156,10 +164,11 @@ impl State {
     }
 
     /// A sender has its answer, or knows that none will come.
-    pub(crate) fn has_heard(&mut self, number: usize, heard: Heard) {
+    pub(crate) fn has_heard(&mut self, number: usize, heard: Heard, dated: Option<(Moment, i64)>) {
         let now = self.now;
         let presentation = &mut self.laws.presentations[number];
         presentation.heard = Some((now, heard));
+        presentation.reads = dated.map(|(written, off)| Reading { off, late: now.saturating_sub(written) });
         let (who, base, deadline) = (presentation.who, presentation.base.clone(), presentation.deadline);
         // A 429, like a 5xx, is the server's own trouble.
         let is_well = !matches!(heard, Heard::Unknown { pause: 2.. } | Heard::Refused { code: 0, .. });
@@ -170,10 +179,10 @@ impl State {
             let what = format!("process {} takes an answer {} s after its deadline", who.process, (now - deadline).as_secs());
             self.laws.broken = Some(Violation { law: 2, what, at: now });
         }
-        if let Heard::Tokens { issue, date_is_right } = heard {
+        if let Heard::Tokens { .. } = heard {
             self.tally.answers += 1;
-            self.reads_the_date(number, issue, date_is_right);
         }
+        self.reads_a_date(number);
     }
 
     /// What a sender has heard is written down.
@@ -181,8 +190,11 @@ impl State {
         let now = self.now;
         let own = self.laws.presentations.iter_mut().rev().take(8);
         let mut own = own.filter(|old| old.who == who && old.connection == connection && old.heard.is_some());
-        if let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) {
-            old.noted.get_or_insert(now);
+        let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
+        if old.noted.is_none() {
+            old.noted = Some(now);
+            let (kernel, reading) = (old.kernel.clone(), old.reads);
+            self.a_reading_is_kept(connection, &kernel, reading);
         }
     }
 }

@@ -79,7 +79,8 @@ impl State {
         let slack = self.doubt() + 2 + i64::try_from(self.answer_within.as_secs()).unwrap_or(0);
         let replaced = self.laws.replaced.get(&order.connection).is_none_or(|(at, _)| *at < order.at);
         let could_read = self.disks[STORE_DISK].was_well_since(order.at, self.now);
-        if left > slack && replaced && could_read && !matches!(error, Error::NotPermitted { .. }) {
+        let could_know = could_read && self.clocks_agree();
+        if left > slack && replaced && could_know && !matches!(error, Error::NotPermitted { .. }) {
             self.breaks(9, format!("no token, and one lives {left} s: {error}"));
         }
     }

@@ -7,41 +7,86 @@
 //!   hands it out is behind now. So on hosts that know the time, by no more than twice [`ROUGH`] seconds.
 
 use super::Order;
-use crate::clocks::{Moment, unix};
+use crate::clocks::unix;
 use crate::store::name_of;
 use crate::world::{State, Who};
 use perennial::HandOut;
 use perennial::core::connection::Connection;
 use perennial::core::time::HostClock;
+use std::time::Duration;
 
 /// A `Date` is read late by as much as its answer was slow, and has whole seconds; a crystal drifts between two.
 const ROUGH: i64 = 75;
+
+/// Two readings that agree within this time are believed (Skew::AGREEMENT); so is one that is as near to what was
+/// believed before.
+const AGREEMENT: i64 = 300;
+
+/// A `Date`: how far off it is, and how late it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) off: i64,
+    pub(super) late: Duration,
+}
+
+impl Reading {
+    fn is_right(self) -> bool {
+        self.off == 0 && seconds(self.late) <= ROUGH - 10
+    }
+}
 
 /// The last right `Date`s that were heard for a connection, without a wrong one between them.
 #[derive(Default)]
 pub(super) struct Readings {
     kernel: String,
     in_a_row: u32,
-    last: Moment,
+    last_lie: Option<i64>,
 }
 
 impl State {
-    /// A sender reads the `Date` of its answer.
-    pub(super) fn reads_the_date(&mut self, number: usize, issue: usize, is_right: bool) {
-        let presentation = &self.laws.presentations[number];
-        let issued = self.server.issues[issue].access_ends - crate::server::ACCESS_LIFE;
-        let late = i64::try_from(self.now.saturating_sub(issued).as_secs()).unwrap_or(i64::MAX);
-        let is_right = is_right && late <= ROUGH - 10;
-        self.laws.worst_date = self.laws.worst_date.max(late.min(300));
-        if !is_right {
-            // Within five minutes a reading is believed at once (Skew::AGREEMENT).
-            self.laws.worst_date = self.laws.worst_date.max(300);
+    /// Somebody sets a host's clock. Set ahead, it is to be measured anew.
+    pub(crate) fn a_clock_is_set(&mut self, host: usize, by: i64) {
+        let (now, kernel) = (self.now, self.hosts[host].kernel());
+        self.hosts[host].set(by);
+        self.a_clock_was_wrong(by);
+        self.a_clock_was_wrong(self.hosts[host].error(now));
+        if by > 0 {
+            self.laws.readings.values_mut().filter(|read| read.kernel == kernel).for_each(|read| read.in_a_row = 0);
         }
+    }
+
+    /// A sender reads the `Date` of its answer. A wrong one counts though it may not be kept.
+    pub(super) fn reads_a_date(&mut self, number: usize) {
+        let presentation = &self.laws.presentations[number];
+        let Some(reading) = presentation.reads else { return };
         let readings = self.laws.readings.entry(presentation.connection).or_default();
-        let is_next = is_right && readings.kernel == presentation.kernel;
-        readings.in_a_row = if is_next { readings.in_a_row + 1 } else { u32::from(is_right) };
-        readings.kernel.clone_from(&presentation.kernel);
-        readings.last = self.now;
+        if !reading.is_right() || readings.kernel != presentation.kernel {
+            readings.in_a_row = 0;
+            readings.kernel.clone_from(&presentation.kernel);
+        }
+        let lie = reading.off - seconds(reading.late);
+        let agrees = readings.last_lie.is_some_and(|last| (last - lie).abs() <= AGREEMENT + ROUGH);
+        if lie.abs() <= AGREEMENT + ROUGH || agrees {
+            self.laws.worst_date = self.laws.worst_date.max(lie.abs());
+        }
+        readings.last_lie = Some(lie).filter(|_| !reading.is_right());
+    }
+
+    /// A row has room for the readings of one host: a write by another one takes them out.
+    pub(super) fn a_row_is_written_by(&mut self, who: Who, connection: usize) {
+        let kernel = self.hosts[who.host].kernel();
+        let readings = self.laws.readings.entry(connection).or_default();
+        if readings.kernel != kernel {
+            (readings.kernel, readings.in_a_row) = (kernel, 0);
+        }
+    }
+
+    /// What a sender has read stands in the row now.
+    pub(super) fn a_reading_is_kept(&mut self, connection: usize, kernel: &str, reading: Option<Reading>) {
+        let readings = self.laws.readings.entry(connection).or_default();
+        if reading.is_some_and(Reading::is_right) && readings.kernel == kernel {
+            readings.in_a_row += 1;
+        }
     }
 
     /// How far a host that reads this row believes the server to be ahead of the truth, in seconds: by the row alone, as
@@ -57,9 +102,7 @@ impl State {
     /// True when this host must know the server's time for a connection.
     fn must_know(&self, who: Who, connection: usize) -> bool {
         let Some(readings) = self.laws.readings.get(&connection) else { return false };
-        let host = &self.hosts[who.host];
-        let was_set_ahead = host.was_set_ahead.is_some_and(|at| at >= readings.last);
-        readings.in_a_row >= 2 && readings.kernel == host.kernel() && !was_set_ahead
+        readings.in_a_row >= 2 && readings.kernel == self.hosts[who.host].kernel()
     }
 
     /// The end of a new token is not put off: by no more than the clock of who stores it is ahead.
@@ -100,4 +143,8 @@ impl State {
             self.breaks(11, format!("{}: the clock was measured, and is believed {believed} s off", name_of(order.connection)));
         }
     }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
