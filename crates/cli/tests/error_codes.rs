@@ -93,6 +93,7 @@ fn the_page_for_users_shows_the_same_table() {
 #[test]
 fn every_code_on_a_refresh() {
     let world = World::held_with(World::plain());
+    world.forget_request_token();
     world.let_access_token_end();
     let (before, token) = (fs::read(world.token_file()).unwrap(), world.refresh_token());
     let credentials = world.files()[CREDENTIALS].clone();
@@ -188,6 +189,7 @@ fn a_code_that_nobody_documents_is_tried_three_times_and_never_ends_a_grant() {
 #[test]
 fn without_a_code_the_oauth_error_decides_and_then_the_status() {
     let world = World::held_with(World::plain());
+    world.forget_request_token();
     let token = world.refresh_token();
     for (status, error, verdict, exit) in [
         (400, "invalid_grant", "grant_gone", 3),

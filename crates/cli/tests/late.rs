@@ -167,6 +167,7 @@ fn law_6_on_invalid_grant_a_late_answer_is_adopted() {
 #[test]
 fn law_5_a_grant_that_is_gone_is_kept_and_can_be_tried_again() {
     let world = strict();
+    world.forget_request_token();
     let token = world.refresh_token();
     world.let_access_token_end();
     world.inject(json!([{"kind": "error", "code": 108}]));

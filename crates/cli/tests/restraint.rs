@@ -146,6 +146,7 @@ fn a_final_verdict_is_not_asked_for_again_but_by_a_person() {
         (115, "suspended", 1),
     ] {
         let world = strict();
+        world.forget_request_token();
         let kept = world.refresh_token();
         world.let_access_token_end();
         let_renewal_be_due(&world);

@@ -39,6 +39,7 @@ fn status() {
 #[test]
 fn status_with_a_fault() {
     let world = World::held();
+    world.forget_request_token();
     world.sandbox.expire(Expire::Refresh);
     world.run(&["refresh"]);
     insta::assert_json_snapshot!(told(&world.run_ok(&["status", "--json"]).stdout));
@@ -65,6 +66,7 @@ fn refresh() {
 #[test]
 fn an_error_is_one_object_on_stderr() {
     let world = World::held();
+    world.forget_request_token();
     world.sandbox.expire(Expire::Refresh);
     let ended = world.run(&["refresh", "--json"]);
     assert_eq!(ended.stdout, "");

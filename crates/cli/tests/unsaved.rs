@@ -9,7 +9,7 @@ use perennial_sandbox::{Config, Rotate};
 use serde_json::json;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use support::power::{Power, prepare};
 use support::{Ended, MEANWHILE, World, wait_until};
@@ -30,6 +30,14 @@ fn break_store(world: &World) {
 
 fn mend_store(world: &World) {
     fs::remove_dir(room(world)).expect("it is there");
+}
+
+/// The number of the call that writes a commit into its room.
+fn commit_in(trace: &Path) -> usize {
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let calls: Vec<&str> = trace.lines().collect();
+    let is_commit = |call: &&str| call.starts_with("write ") && call.ends_with(".json.next");
+    1 + calls.iter().rposition(is_commit).expect("one")
 }
 
 /// A refresh whose answer the store did not take.
@@ -113,9 +121,7 @@ fn law_3_who_waited_for_the_claim_looks_into_the_rescue_file_too() {
     world.let_access_token_end();
     let (mut whole, trace) = prepare(&world, Power::Flickers(usize::MAX), &["token"]);
     assert!(whole.output().expect("the binary starts").status.success());
-    let trace = fs::read_to_string(trace).expect("a trace");
-    let commit = trace.lines().collect::<Vec<_>>();
-    let commit = 1 + commit.iter().rposition(|call| call.starts_with("write ")).expect("one");
+    let commit = commit_in(&trace);
 
     world.let_access_token_end();
     let before = world.sandbox.stats();
@@ -198,9 +204,7 @@ fn law_13_a_strangers_answer_that_was_rescued_is_not_lost_by_that() {
     let (mut command, trace) = prepare(&world, Power::Flickers(usize::MAX), &["token"]);
     let ended = Ended::of(&command.output().expect("the binary starts"));
     assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{ended:?}");
-    let trace = fs::read_to_string(trace).expect("a trace");
-    let calls: Vec<&str> = trace.lines().collect();
-    let commit = 1 + calls.iter().rposition(|call| call.starts_with("write ")).expect("one");
+    let commit = commit_in(&trace);
 
     world.inject(json!([{"kind": "other_principal"}]));
     let (mut command, _) = prepare(&world, Power::Flickers(commit), &["refresh"]);

@@ -119,10 +119,7 @@ mod tests {
         let most = Jitter::new(1.0);
         let (mut breaker, mut now, mut longest) = (opened(), NOW, 0);
         for _ in 0..12 {
-            let until = match breaker {
-                Breaker::Open { until, .. } => until,
-                _ => panic!("{breaker:?}"),
-            };
+            let Breaker::Open { until, .. } = breaker else { panic!("{breaker:?}") };
             longest = until.since(now).max(longest);
             now = until;
             breaker = breaker.ask(now, PATIENCE).0.failed(now, most);

@@ -159,7 +159,7 @@ fn an_answer_without_a_refresh_token_keeps_the_old_one() {
 
 #[test]
 fn law_6_the_newest_late_answer_is_adopted_and_the_refused_token_stays() {
-    let late = held().set_aside(&tokens("a9", "r9"), &answered(NOW), Aside::Late);
+    let late = held().set_aside(&held().version(), &tokens("a9", "r9"), &answered(NOW), Aside::Late);
     assert_eq!(late.decide(&WANTED, NOW), Decision::HandOut, "a candidate changes nothing by itself");
     let adopted = late.adopt().unwrap();
     assert_eq!(refresh_token(&adopted), "r9");
@@ -212,7 +212,7 @@ fn law_7_within_counts_from_the_first_presentation() {
 fn law_7_the_late_answer_of_an_open_intent_is_adopted_and_not_asked_for_again() {
     let open = unanswered(&kept_by("never"), NOW);
     assert_eq!(open.adopt_answer_of_open_intent(), None);
-    let late = open.set_aside(&tokens("a2", "r2"), &answered(NOW), Aside::Late);
+    let late = open.set_aside(&open.asked(), &tokens("a2", "r2"), &answered(NOW), Aside::Late);
     let adopted = late.adopt_answer_of_open_intent().unwrap();
     assert_eq!((refresh_token(&adopted), adopted.intent.is_none()), ("r2", true));
     assert_eq!(adopted.previous[0].refresh.expose(), "r1", "it is in doubt, and kept");
@@ -221,6 +221,19 @@ fn law_7_the_late_answer_of_an_open_intent_is_adopted_and_not_asked_for_again() 
     assert_eq!(stale.adopt_answer_of_open_intent(), None, "it answers another presentation");
     let proved = refreshed(&refreshed(&moved_on, &tokens("a4", "r4"), NOW), &tokens("a5", "r5"), NOW);
     assert_eq!(proved.candidates, [], "what overtook it has proved itself");
+}
+
+#[test]
+fn law_7_an_answer_of_another_grant_is_none_to_an_open_intent() {
+    // A person authorized anew while a refresh was under way; its answer came late, and then the next one got lost.
+    let under_way = held().intend(plan(Purpose::Refresh, NOW));
+    let plan = Plan { new_grant_id: "another".into(), ..plan(Purpose::Obtain, NOW) };
+    let anew = held().intend(plan).accept(&tokens("b1", "s1"), &answered(NOW)).unwrap();
+    let late = anew.set_aside(&under_way.asked(), &tokens("a2", "r2"), &answered(NOW), Aside::Late);
+    let lost = unanswered(&late, NOW);
+    assert_eq!(lost.adopt_answer_of_open_intent(), None, "it says nothing about what was presented");
+    let twice = refreshed(&refreshed(&late, &tokens("b2", "s2"), NOW), &tokens("b3", "s3"), NOW);
+    assert_eq!(twice.candidates.len(), 1, "nor has the new grant proved it to be of no use (law 8)");
 }
 
 #[test]

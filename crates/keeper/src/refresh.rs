@@ -229,6 +229,7 @@ impl Presentation<'_> {
         };
         failpoint::pass("answered");
         let received_at = kit.now();
+        let intended = self.with_latecomers(claim, intended);
         kit.server(self.base, reply.as_ref().is_ok_and(|reply| reply.status < 500 && reply.status != 429));
         match reply {
             Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
@@ -258,6 +259,16 @@ impl Presentation<'_> {
             forced: matches!(self.order.cause, Cause::Rejected(_)),
             correlation_id: self.kit.random.id(),
         })
+    }
+
+    /// Law 8: what a sender that had lost its claim has kept aside meanwhile goes along with the outcome.
+    fn with_latecomers(&self, claim: &dyn Claim, intended: Connection) -> Connection {
+        match self.kit.look(claim) {
+            Ok(now) if now.version() == intended.version() => {
+                Connection { candidates: now.candidates, ..intended }
+            }
+            _ => intended,
+        }
     }
 
     async fn answered(
@@ -321,7 +332,15 @@ impl Presentation<'_> {
                 if let rescue::Kept::Overtaken(current) =
                     rescue::make_durable(self.kit, claim, &from, &stranger).await
                 {
-                    self.keep_aside(claim, *current, response, answered, Aside::OtherPrincipal).await;
+                    self.keep_aside(
+                        claim,
+                        *current,
+                        &intended.asked(),
+                        response,
+                        answered,
+                        Aside::OtherPrincipal,
+                    )
+                    .await;
                 }
                 let own = stranger.principal.as_ref().map(ToString::to_string).unwrap_or_default();
                 let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
@@ -343,7 +362,8 @@ impl Presentation<'_> {
                 None
             }
             rescue::Kept::Overtaken(current) => {
-                Some(self.keep_aside(claim, *current, response, answered, Aside::Late).await)
+                let from = intended.asked();
+                Some(self.keep_aside(claim, *current, &from, response, answered, Aside::Late).await)
             }
         };
         let now = self.kit.now();
@@ -365,12 +385,13 @@ impl Presentation<'_> {
         &self,
         claim: &mut dyn Claim,
         mut current: Connection,
+        from: &Version,
         response: &TokenResponse,
         answered: &Answered,
         reason: Aside,
     ) -> Connection {
         loop {
-            let aside = current.set_aside(response, answered, reason);
+            let aside = current.set_aside(from, response, answered, reason);
             match rescue::make_durable(self.kit, claim, &current.version(), &aside).await {
                 rescue::Kept::Overtaken(newer) => current = *newer,
                 rescue::Kept::InStore | rescue::Kept::InRescueFile(_) => return current,

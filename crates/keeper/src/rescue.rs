@@ -166,7 +166,7 @@ fn set_aside(kit: &Kit, seen: &Connection, next: &Connection, rescued: &Rescued)
         let at = held.refreshed_at.map_or_else(|| kit.now(), |at| next.skew.host_time(at));
         let answered =
             Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None, host: kit.host() };
-        aside = aside.set_aside(&response, &answered, Aside::Late);
+        aside = aside.set_aside(&rescued.from, &response, &answered, Aside::Late);
     }
     aside
 }

@@ -6,6 +6,7 @@ use crate::hints::Trouble;
 use crate::session::Session;
 use crate::words::moment;
 use clap::Args;
+use perennial::core::profile::Purpose;
 use perennial::core::{Connection, Expiry, State};
 use perennial::store::StoreError;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, Credentials, ONLY_CONNECTION, TOKEN_FILE};
@@ -41,6 +42,8 @@ pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
     }
     Ok(ended)
 }
+
+const REFUSED: &str = "the stored refresh token was refused; it is kept, and a new grant is obtained";
 
 /// A directory that is not there is made: whoever starts anew expects no less.
 fn open(dir: &Path) -> Result<SapSample, Trouble> {
@@ -143,11 +146,14 @@ impl Tutorial<'_> {
                     Ok(Exit::Done)
                 }
             },
+            Ok(Some(hand_out)) if self.is_another_grant(connection)? => {
+                self.session.printer.note(REFUSED);
+                self.report(&hand_out, "refresh token received and stored")
+            }
             Ok(Some(hand_out)) => self.report(&hand_out, "renewed by a refresh grant"),
-            Err(trouble) if trouble.verdict == Some("grant_gone") => {
-                self.session
-                    .printer
-                    .note("the stored refresh token was refused; it is kept, and a new grant is obtained");
+            // The keeper has tried a young request token by itself, and it was refused as well.
+            Err(trouble) if trouble.verdict == Some("grant_gone") && !self.was_to_obtain()? => {
+                self.session.printer.note(REFUSED);
                 self.obtain(connection)
             }
             Err(trouble) if looks_expired || trouble.exit == Exit::Interrupted => Err(trouble),
@@ -156,6 +162,17 @@ impl Tutorial<'_> {
                 Ok(Exit::Done)
             }
         }
+    }
+
+    fn is_another_grant(&self, before: &Connection) -> Result<bool, Trouble> {
+        let grant = |connection: &Connection| connection.held.as_ref().map(|held| held.grant_id.clone());
+        Ok(grant(&self.keeper.connection(ONLY_CONNECTION)?) != grant(before))
+    }
+
+    /// What failed last was an obtaining request.
+    fn was_to_obtain(&self) -> Result<bool, Trouble> {
+        let fault = self.keeper.connection(ONLY_CONNECTION)?.last_fault;
+        Ok(fault.is_some_and(|fault| fault.purpose == Purpose::Obtain))
     }
 
     async fn renew(&self, looks_expired: bool) -> Result<Option<HandOut>, Error> {

@@ -150,6 +150,18 @@ impl World {
         serde_json::from_str::<Value>(&self.run_ok(&["status", "--json"]).stdout).expect("JSON")[0].clone()
     }
 
+    /// Blanks the request token, as a person does once it has had its day: nobody can obtain a grant with it any more,
+    /// and the keeper by itself neither.
+    pub fn forget_request_token(&self) {
+        self.set_request_token("");
+    }
+
+    pub fn set_request_token(&self, token: &str) {
+        let mut credentials = read_json(&self.credentials());
+        credentials["companyRequestToken"] = token.into();
+        write_json(&self.credentials(), &credentials);
+    }
+
     /// Takes the access token's life away, as time would, without touching the refresh token.
     pub fn let_access_token_end(&self) {
         let mut tokens = self.tokens();

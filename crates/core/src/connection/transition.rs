@@ -1,7 +1,7 @@
 //! What each event makes of a connection. Every function takes it as it was, and returns it as it is to be written.
 
 use super::{
-    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse,
+    Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse, Version,
 };
 use crate::origin::Origin;
 use crate::profile::Purpose;
@@ -136,7 +136,8 @@ impl Connection {
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
             // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
             next.intent = next.intent.filter(|_| !obtaining);
-            return Err(Box::new(next.set_aside(response, answered, Aside::OtherPrincipal)));
+            let from = self.asked();
+            return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
         let held = next.held_from(response, answered);
         next.previous = self.kept_after(&held, answered);
@@ -285,15 +286,34 @@ impl Connection {
         if fault.is_undocumented() && !was_undocumented { 1 } else { before.saturating_add(1) }
     }
 
-    /// Keeps an answer that may not replace what is there (laws 8 and 13).
+    /// Of which grant, and of which generation of it, the answer to the open intent will be: a grant that is being
+    /// obtained has its id already.
     #[must_use]
-    pub fn set_aside(&self, response: &TokenResponse, answered: &Answered, reason: Aside) -> Self {
-        let mut next = self.clone();
+    pub fn asked(&self) -> Version {
         let version = self.version();
+        match &self.intent {
+            Some(intent) => {
+                Version { grant_id: Some(intent.grant_id.clone()), generation: intent.generation, ..version }
+            }
+            None => version,
+        }
+    }
+
+    /// Keeps an answer that may not replace what is there (laws 8 and 13). It was derived from `from`: whatever stands
+    /// here by now, it answers that and nothing else.
+    #[must_use]
+    pub fn set_aside(
+        &self,
+        from: &Version,
+        response: &TokenResponse,
+        answered: &Answered,
+        reason: Aside,
+    ) -> Self {
+        let mut next = self.clone();
         next.candidates.push(Candidate {
             reason,
-            grant_id: version.grant_id.unwrap_or_default(),
-            generation: version.generation,
+            grant_id: from.grant_id.clone().unwrap_or_default(),
+            generation: from.generation,
             base: answered.base.clone(),
             received_at: self.skew.server_time(answered.received_at),
             response: response.clone(),

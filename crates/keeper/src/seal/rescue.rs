@@ -177,7 +177,7 @@ impl Rescue {
     pub(crate) fn waiting(&self) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
         let Some(places) = &self.places else { return Vec::new() };
         let open = |file: &str| -> Result<Rescued, SealError> {
-            let sealer = Sealer::from_source(&places.master_key)?;
+            let sealer = Sealer::from_existing(&places.master_key)?;
             let plain = sealer.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
             rescued(file, places.shelf.path(file), &plain).ok_or(SealError::Foreign)
         };

@@ -35,7 +35,12 @@ impl Durable {
 
     /// Replaces the contents, durably, without touching reserved room.
     pub(crate) fn replace(&self, contents: &[u8]) -> io::Result<()> {
-        let beside = self.beside("new");
+        self.replace_by("new", contents)
+    }
+
+    /// The same through a name beside it that ends like this.
+    pub(crate) fn replace_by(&self, ending: &str, contents: &[u8]) -> io::Result<()> {
+        let beside = self.beside(ending);
         let written = fill(&beside, contents).and_then(|()| self.take_the_place(&beside));
         if written.is_err() {
             // Half a file of secrets is of no use, and on a full disk in the way.

@@ -313,7 +313,7 @@ mod tests {
         };
         let intended = fresh().intend(plan(Purpose::Obtain, &base));
         intended
-            .set_aside(&answer("late"), &answered, Aside::Late)
+            .set_aside(&intended.asked(), &answer("late"), &answered, Aside::Late)
             .accept(&answer("first"), &answered)
             .unwrap()
     }

@@ -155,10 +155,13 @@ impl Locked {
         };
         // What cannot be read is a person's matter first; until then, all stays where it is.
         let Ok(now) = self.token_file.read() else { return Ok(()) };
-        let derived_from = parse(Some(left.as_slice())).ok().as_ref().and_then(derived_from);
-        if derived_from.as_ref() == Some(&now.connection.version()) {
+        let left = parse(Some(left.as_slice())).unwrap_or_default();
+        if derived_from(&left).as_ref() == Some(&now.connection.version()) {
             tracing::info!("a commit that was cut short is completed");
-            return durable.finish_reserved().map_err(StoreError::io("replace", path));
+            durable.finish_reserved().map_err(StoreError::io("replace", path))?;
+            let finished = self.token_file.document(&left).connection;
+            self.token_file.journal().append_all(&journal::between(&now.connection, &finished));
+            return Ok(());
         }
         let kept = durable.move_reserved_aside("kept").map_err(StoreError::io("keep aside", path))?;
         tracing::warn!(path = %kept.display(), "an answer of a process that died is kept aside");
@@ -189,7 +192,10 @@ impl Locked {
         };
         let now = self.token_file.document(&members).connection;
         let has_moved = !members.is_empty() && now.version() != *from;
-        if has_moved || (intended && !self.is_still_the_lock()?) {
+        // Where that cannot be told an answer is written as if somebody else held the lock.
+        let is_still_the_lock =
+            self.is_still_the_lock().or_else(|error| if intended { Err(error) } else { Ok(false) })?;
+        if has_moved || (intended && !is_still_the_lock) {
             return Err(WriteError::Moved(Box::new(now)));
         }
         let mut document = document::write(next, &members);
@@ -204,8 +210,11 @@ impl Locked {
         let written = if intended {
             // Room first: where there is none, nothing has changed.
             file.reserve(text.len()).and_then(|()| file.replace(&text))
-        } else {
+        } else if is_still_the_lock {
             file.replace_in_reserved(&text)
+        } else {
+            // The room is somebody else's by now.
+            file.replace_by(&format!("late-{}", std::process::id()), &text)
         };
         written.map_err(StoreError::io("write", file.path()))?;
         self.token_file.journal().append_all(&journal::between(&now, next));
@@ -258,7 +267,8 @@ impl Claim for Locked {
 impl Drop for Locked {
     /// Gives back room that was reserved and not used. What a commit left there has been renamed by now.
     fn drop(&mut self) {
-        if matches!(self.token_file.file.left_in_reserved(), Ok(None)) {
+        let is_ours = matches!(self.is_still_the_lock(), Ok(true));
+        if is_ours && matches!(self.token_file.file.left_in_reserved(), Ok(None)) {
             let _ = self.token_file.file.release();
         }
     }
