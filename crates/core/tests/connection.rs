@@ -211,14 +211,14 @@ fn law_7_within_counts_from_the_first_presentation() {
 #[test]
 fn law_7_the_late_answer_of_an_open_intent_is_adopted_and_not_asked_for_again() {
     let open = unanswered(&kept_by("never"), NOW);
-    assert_eq!(open.adopt_answer_of_open_intent(), None);
+    assert_eq!(open.adopt_late_answer(), None);
     let late = open.set_aside(&open.asked(), &tokens("a2", "r2"), &answered(NOW), Aside::Late);
-    let adopted = late.adopt_answer_of_open_intent().unwrap();
+    let adopted = late.adopt_late_answer().unwrap();
     assert_eq!((refresh_token(&adopted), adopted.intent.is_none()), ("r2", true));
     assert_eq!(adopted.previous[0].refresh.expose(), "r1", "it is in doubt, and kept");
     let moved_on = refreshed(&late, &tokens("a3", "r3"), NOW);
     let stale = unanswered(&moved_on, NOW);
-    assert_eq!(stale.adopt_answer_of_open_intent(), None, "it answers another presentation");
+    assert_eq!(stale.adopt_late_answer(), None, "it answers another presentation");
     let proved = refreshed(&refreshed(&moved_on, &tokens("a4", "r4"), NOW), &tokens("a5", "r5"), NOW);
     assert_eq!(proved.candidates, [], "what overtook it has proved itself");
 }
@@ -231,7 +231,7 @@ fn law_7_an_answer_of_another_grant_is_none_to_an_open_intent() {
     let anew = held().intend(plan).accept(&tokens("b1", "s1"), &answered(NOW)).unwrap();
     let late = anew.set_aside(&under_way.asked(), &tokens("a2", "r2"), &answered(NOW), Aside::Late);
     let lost = unanswered(&late, NOW);
-    assert_eq!(lost.adopt_answer_of_open_intent(), None, "it says nothing about what was presented");
+    assert_eq!(lost.adopt_late_answer(), None, "it says nothing about what was presented");
     let twice = refreshed(&refreshed(&late, &tokens("b2", "s2"), NOW), &tokens("b3", "s3"), NOW);
     assert_eq!(twice.candidates.len(), 1, "nor has the new grant proved it to be of no use (law 8)");
 }

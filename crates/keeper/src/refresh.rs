@@ -122,7 +122,7 @@ enum Look {
     Land(Result<HandOut, Error>),
 }
 
-/// Law 3. An open intent whose late answer was kept aside is not presented again: that answer takes its place.
+/// Law 3. A token whose late answer was kept aside is not presented again: that answer takes its place.
 async fn look_again(
     kit: &Kit,
     order: &Order,
@@ -131,7 +131,7 @@ async fn look_again(
     purpose: Purpose,
 ) -> Result<Look, Error> {
     let mut seen = kit.look_again(&order.name, claim).await?;
-    if let Some(adopted) = seen.adopt_answer_of_open_intent() {
+    if let Some(adopted) = seen.adopt_late_answer() {
         match blocking(|| claim.commit(&seen.version(), &adopted)) {
             Ok(()) => seen = adopted,
             Err(error) => tracing::warn!(%error, "a late answer could not be adopted"),

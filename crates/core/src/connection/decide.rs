@@ -103,9 +103,10 @@ impl Connection {
             return Decision::HandOut;
         }
         // While the forced refresh is still under way there is something to wait for: its claim.
+        let is_under_way = self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at);
         if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
             && self.is_still_to_come(until, self.policy.rejection_pause, now)
-            && self.intent.is_none()
+            && !is_under_way
         {
             return Decision::Stop(Blocked::RejectedAgain { until });
         }
@@ -129,6 +130,8 @@ impl Connection {
             {
                 return Some(Blocked::Until(until));
             }
+            // A late answer is adopted before anything is sent (law 6).
+            Condition::NeedsReauthorization if self.has_late_answer() => {}
             Condition::Suspended | Condition::NeedsReauthorization | Condition::Revoked if !person_asks => {
                 return Some(Blocked::PersonNeeded(self.state(now)));
             }

@@ -127,7 +127,9 @@ pub struct Candidate {
     pub generation: u64,
     /// Who answered.
     pub base: Origin,
-    /// When.
+    /// When it was asked for: its lives count from then.
+    pub sent_at: UnixTime,
+    /// When it came.
     pub received_at: UnixTime,
     /// The answer.
     pub response: TokenResponse,

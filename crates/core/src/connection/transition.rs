@@ -309,13 +309,14 @@ impl Connection {
         answered: &Answered,
         reason: Aside,
     ) -> Self {
-        let mut next = self.clone();
+        let mut next = self.heard(answered);
         next.candidates.push(Candidate {
             reason,
             grant_id: from.grant_id.clone().unwrap_or_default(),
             generation: from.generation,
             base: answered.base.clone(),
-            received_at: self.skew.server_time(answered.received_at),
+            sent_at: next.skew.server_time(answered.sent_at),
+            received_at: next.skew.server_time(answered.received_at),
             response: response.clone(),
         });
         next
@@ -332,15 +333,19 @@ impl Connection {
         })
     }
 
-    /// Law 7: an open intent whose answer came too late is an unknown no more: that answer takes the place of the tokens
+    /// Law 7: a presentation whose answer came too late is an unknown no more: that answer takes the place of the tokens
     /// that it was to replace, and nothing is presented again.
     #[must_use]
-    pub fn adopt_answer_of_open_intent(&self) -> Option<Self> {
+    pub fn adopt_late_answer(&self) -> Option<Self> {
         let held = self.held.as_ref()?;
-        self.intent.as_ref().filter(|intent| intent.purpose == Purpose::Refresh)?;
-        self.adopt_newest(|candidate| {
-            candidate.grant_id == held.grant_id && candidate.generation == held.generation
-        })
+        self.adopt_newest(|candidate| candidate.answers(held))
+    }
+
+    /// True when an answer to the presentation of the tokens in force stands aside.
+    #[must_use]
+    pub fn has_late_answer(&self) -> bool {
+        let late = self.candidates.iter().filter(|candidate| candidate.reason == Aside::Late);
+        self.held.as_ref().is_some_and(|held| late.into_iter().any(|candidate| candidate.answers(held)))
     }
 
     fn adopt_newest(&self, is_usable: impl Fn(&Candidate) -> bool) -> Option<Self> {
@@ -349,12 +354,11 @@ impl Connection {
         let mut base = self.clone();
         base.candidates.retain(|other| *other != candidate);
         base.intent = None;
-        let host_time = self.skew.host_time(candidate.received_at);
         let host = self.clock.clone().unwrap_or(HostClock { kernel: String::new(), boot_epoch: 0 });
         let answered = Answered {
             base: candidate.base.clone(),
-            sent_at: host_time,
-            received_at: host_time,
+            sent_at: self.skew.host_time(candidate.sent_at),
+            received_at: self.skew.host_time(candidate.received_at),
             date: None,
             host,
         };
@@ -362,5 +366,11 @@ impl Connection {
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)
+    }
+}
+
+impl Candidate {
+    fn answers(&self, held: &Held) -> bool {
+        (&self.grant_id, self.generation) == (&held.grant_id, held.generation)
     }
 }

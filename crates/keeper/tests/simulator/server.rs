@@ -259,10 +259,6 @@ impl Server {
     pub(crate) fn newest_grant(&self, connection: usize) -> Option<usize> {
         self.grants.iter().rposition(|grant| grant.connection == connection)
     }
-
-    pub(crate) fn request_token_uses(&self, token: &str) -> u32 {
-        self.request_tokens.get(token).map_or(0, |token| token.uses)
-    }
 }
 
 impl Grant {

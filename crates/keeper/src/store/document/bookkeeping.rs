@@ -181,6 +181,7 @@ fn candidate_to(candidate: &Candidate) -> Value {
         "grant_id": candidate.grant_id,
         "generation": candidate.generation,
         "base": candidate.base.to_string(),
+        "sent_at": candidate.sent_at.0,
         "received_at": candidate.received_at.0,
         "answer": response_to(&candidate.response),
     })
@@ -193,6 +194,7 @@ pub(super) fn candidate_from(value: &Value) -> Option<Candidate> {
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
         generation: count(value, "generation").unwrap_or(0),
         base: Origin::parse(text(value, "base")?).ok()?,
+        sent_at: time(value, "sent_at").or_else(|| time(value, "received_at")).unwrap_or(UnixTime(0)),
         received_at: time(value, "received_at").unwrap_or(UnixTime(0)),
         response: TokenResponse::from_members(object(value, "answer")?)?,
     })

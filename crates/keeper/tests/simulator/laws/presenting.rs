@@ -106,9 +106,11 @@ impl State {
         if (intent.presented != presented) || (intent.purpose != purpose) || intent.base.to_string() != base {
             self.breaks(4, format!("{} is sent to {base}, and the intent says otherwise", form.token));
         }
-        let so_far = self.server.request_token_uses(&form.token);
-        if !form.is_refresh && uses <= so_far {
-            self.breaks(4, format!("{} was used {so_far} times, is used again, and {uses} are counted", form.token));
+        // A refusal in so many words gives the use back.
+        let earlier = self.laws.by_token.get(&form.token).into_iter().flatten();
+        let spent = earlier.filter(|number| !self.laws.presentations[**number].knows_that_nothing_was_spent()).count();
+        if !form.is_refresh && uses as usize <= spent {
+            self.breaks(4, format!("{} was used {spent} times, is used again, and {uses} are counted", form.token));
         }
         connection
     }
@@ -154,7 +156,9 @@ impl State {
         });
         let access = row.held.as_ref().and_then(|held| held.access.as_ref());
         let left = access.map_or(0, |access| access.expiry.at().0 - unix(new.at));
-        let is_last_resort = left <= doubt + 1 && new.at >= deadline.min(first_at + self.answer_within);
+        // A clock that is set ahead is believed: it may have been a pause of the machine (law 11).
+        let is_over = new.at + Duration::from_secs(doubt.unsigned_abs()) >= deadline;
+        let is_last_resort = left <= doubt + 1 && is_over;
         let is_permitted = match self.server.rotation {
             Rotation::Sticky | Rotation::Sometimes => true,
             Rotation::Strict => is_last_resort,
