@@ -269,6 +269,20 @@ fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
 }
 
 #[test]
+fn law_11_processes_that_read_the_clock_otherwise_agree_about_the_server() {
+    let mut connection = held();
+    let host = |boot_epoch| HostClock { kernel: "kernel".into(), boot_epoch };
+    (connection.skew.seconds, connection.clock) = (100, Some(host(1_000)));
+    // Set back by an hour, which this process did not follow.
+    let told = connection.clone().seen_on(&host(1_000 - 3600)).told_by(&host(1_000));
+    assert_eq!((told.skew.seconds, told.clock), (100, Some(host(1_000))));
+    let fresh = connection.seen_on(&host(1_000 - 3600)).told_by(&host(1_000 - 3600));
+    assert_eq!(fresh.skew.seconds, 3700);
+    // Back in the first process, which still reads the old time.
+    assert_eq!(fresh.seen_on(&host(1_000 - 3600)).told_by(&host(1_000)).skew.seconds, 100);
+}
+
+#[test]
 fn law_7_an_open_intent_is_an_unknown() {
     let connection = held().intend(plan(Purpose::Refresh, NOW));
     assert_eq!(connection.state(NOW.plus(30)), State::Refreshing);

@@ -166,16 +166,16 @@ impl Connection {
     /// shell waits out a living sender's deadline on a clock of its own.)
     fn last_resort(&self, intent: &Intent, now: UnixTime) -> UnixTime {
         let access_ends = self.living_access(now).map(|(access, _)| access.expiry.at());
-        let longest = intent.patience().saturating_add(Duration::from_secs(Skew::AGREEMENT.unsigned_abs()));
-        let deadline = Some(intent.deadline).filter(|at| self.is_still_to_come(*at, longest, now));
+        let deadline = Some(intent.deadline).filter(|at| self.is_still_to_come(*at, intent.patience(), now));
         access_ends.max(deadline).unwrap_or_else(|| self.skew.server_time(now))
     }
 
     /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong
-    /// (law 11), and is over.
+    /// (law 11), and is over; unless by so little that the clock was only measured anew since.
     fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
         let left = until.since(self.skew.server_time(now));
-        left > 0 && left <= i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_add(Skew::AGREEMENT);
+        (1..=longest).contains(&left)
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {

@@ -42,6 +42,7 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
             () = world.broken.notified() => {}
             () = live(&world, &make, scenario) => {}
         }
+        world.look(|state| state.tally.time = state.now);
         world
     });
     let panics = PANICS.with_borrow_mut(Option::take).unwrap_or_default();
@@ -50,7 +51,6 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
             state.breaks(0, format!("something panics: {panic}"));
         }
         state.tally.seeds = 1;
-        state.tally.time = state.now;
         state.tally.checked(&state.laws.checks);
         let story = std::mem::take(&mut state.story.lines);
         Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone() }

@@ -3,7 +3,7 @@
 use super::{Flight, Judged, Order, Presentation};
 use crate::clocks::{Moment, SECOND, unix};
 use crate::process::Kind;
-use crate::server::{Form, Rotation, Said};
+use crate::server::{ACCESS_LIFE, Form, Rotation, Said};
 use crate::world::{State, Who};
 use perennial::core::connection::Connection;
 use perennial::core::profile::Purpose;
@@ -158,7 +158,9 @@ impl State {
         let left = access.map_or(0, |access| access.expiry.at().0 - unix(new.at));
         // A clock that is set ahead is believed: it may have been a pause of the machine (law 11).
         let is_over = new.at + Duration::from_secs(doubt.unsigned_abs()) >= deadline;
-        let is_last_resort = left <= doubt + 1 && is_over;
+        // Nor is a life believed that is longer than any: the clock under which it was stored stood wrong.
+        let is_dead = left <= doubt + 1 || left > unix(ACCESS_LIFE) - unix(Duration::ZERO) + 240;
+        let is_last_resort = is_dead && is_over;
         let is_permitted = match self.server.rotation {
             Rotation::Sticky | Rotation::Sometimes => true,
             Rotation::Strict => is_last_resort,
