@@ -107,7 +107,7 @@ impl Kit {
 
     /// A connection that was read, as this host sees it.
     pub(crate) fn seen(&self, connection: Connection) -> Connection {
-        connection.seen_on(&self.host())
+        connection.seen_on(&Watch::reading(self.clock.as_ref())).told_by(&self.host())
     }
 
     /// Reads a connection without a claim.

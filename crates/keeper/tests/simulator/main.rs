@@ -1,0 +1,140 @@
+//! The engine, proved by simulation: real keepers (one to five processes on one to three hosts) over one simulated store,
+//! network, clocks and disks, against an authorization server that knows the truth. Everything comes from a seed, one
+//! thread runs it, and half a year takes a moment. After every step the laws of docs/design.md are checked.
+//!
+//! ```console
+//! $ cargo test -p perennial --test simulator                       # what CI runs
+//! $ SIMULATE_SEED=123 cargo test -p perennial --test simulator     # one seed, with its story
+//! $ SIMULATE_SEEDS=1000000 SIMULATE_FROM=0 cargo test …            # more of them; see `just simulate`
+//! ```
+//!
+//! | module | what it simulates |
+//! |---|---|
+//! | `world` | all that is true, behind one lock; steps, and death between two of them |
+//! | `process` | processes and their callers |
+//! | `clocks` | wall clocks, clocks since boot, suspend |
+//! | `disk`, `store`, `shelf` | what is durable and what only seems so; claims |
+//! | `network`, `answers` | the way to the server and back |
+//! | `server` | the authorization server |
+//! | `scenario`, `generate`, `run` | what happens, made from a seed, and run |
+//! | `laws/` | what must hold |
+//! | `story`, `shrink`, `tally` | what is told of it |
+//! | `sweep` | every fault at every step |
+
+mod answers;
+mod clocks;
+mod dice;
+mod disk;
+mod generate;
+mod laws;
+mod network;
+mod process;
+mod run;
+mod scenario;
+mod server;
+mod shelf;
+mod shrink;
+mod store;
+mod story;
+mod tally;
+mod world;
+
+use scenario::Scenario;
+use std::env;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tally::Tally;
+
+/// How many seeds CI runs.
+const SEEDS: u64 = 3_000;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for seed in 0..20 {
+        let scenario = generate::scenario(seed);
+        let (once, twice) = (run::run(&scenario, true), run::run(&scenario, true));
+        assert_eq!(once.story, twice.story, "seed {seed}");
+        assert!(once.story.len() > 20, "seed {seed}: something happens");
+    }
+}
+
+#[test]
+fn no_seed_breaks_a_law() {
+    if let Some(seed) = number("SIMULATE_SEED") {
+        let scenario = generate::scenario(seed);
+        let outcome = run::run(&scenario, true);
+        println!("{scenario}\n{}\n\n{}", outcome.story.join("\n"), outcome.tally);
+        return assert_unbroken(&scenario);
+    }
+    let from = number("SIMULATE_FROM").unwrap_or(0);
+    let seeds = from..from + number("SIMULATE_SEEDS").unwrap_or(SEEDS);
+    let (tally, broken) = simulate(seeds);
+    eprintln!("{tally}");
+    if let Some(seed) = broken {
+        assert_unbroken(&generate::scenario(seed));
+    }
+}
+
+/// Runs it; where a law breaks, tells the shortest story that breaks it.
+fn assert_unbroken(scenario: &Scenario) {
+    let Some(violation) = run::run(scenario, false).violation else { return };
+    let short = shrink::shrink(scenario, violation.law);
+    let outcome = run::run(&short, true);
+    let seed = scenario.seed;
+    panic!(
+        "seed {seed} breaks law {}: {}\n\n{short}\n{}\n\nagain: SIMULATE_SEED={seed} cargo test -p perennial --test simulator",
+        violation.law,
+        violation.what,
+        outcome.story.join("\n")
+    );
+}
+
+/// Runs seeds on all cores, each run on one thread. Returns the least seed found that breaks a law.
+fn simulate(seeds: std::ops::Range<u64>) -> (Tally, Option<u64>) {
+    let (next, end, began) = (AtomicU64::new(seeds.start), seeds.end, Instant::now());
+    let (is_broken, broken, sum) = (AtomicBool::new(false), Mutex::new(None), Mutex::new(Tally::default()));
+    let told = Mutex::new(Instant::now());
+    let work = || {
+        let mut own = Tally::default();
+        while !is_broken.load(Ordering::SeqCst) {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= end {
+                break;
+            }
+            let outcome = run::run(&generate::scenario(seed), false);
+            own.add(&outcome.tally);
+            if let Some(violation) = outcome.violation {
+                is_broken.store(true, Ordering::SeqCst);
+                let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
+                let least = broken.get_or_insert(seed);
+                *least = seed.min(*least);
+                eprintln!("seed {seed} breaks law {}: {}", violation.law, violation.what);
+            }
+            if let Ok(mut told) = told.try_lock()
+                && told.elapsed() > Duration::from_secs(5)
+            {
+                *told = Instant::now();
+                eprintln!(
+                    "{} of {} seeds, {} s",
+                    seed - seeds.start,
+                    end - seeds.start,
+                    began.elapsed().as_secs()
+                );
+            }
+        }
+        sum.lock().unwrap_or_else(PoisonError::into_inner).add(&own);
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let tally = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (tally, broken.into_inner().unwrap_or_else(PoisonError::into_inner))
+}

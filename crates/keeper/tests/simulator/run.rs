@@ -1,0 +1,272 @@
+//! Runs a scenario: events, then a fair period, then the question whether everything lives.
+
+use crate::clocks::{DAY, HOUR, Host, MINUTE};
+use crate::dice::Dice;
+use crate::disk::{Disk, Trouble};
+use crate::laws::{Laws, Violation};
+use crate::network::Weather;
+use crate::process::{self, Ask, Kind, Make, Process};
+use crate::scenario::{Event, Scenario, What};
+use crate::server::Server;
+use crate::store::{Row, Rows, name_of};
+use crate::story::Story;
+use crate::tally::Tally;
+use crate::world::{Crash, STORE_DISK, Shared, State, World};
+use perennial::{Error, HandOut};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Once, OnceLock};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) story: Vec<String>,
+    pub(crate) tally: Tally,
+}
+
+/// Runs it; `told` asks for the story.
+pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
+    expect_crashes();
+    PANICS.with_borrow_mut(|panics| *panics = Some(Vec::new()));
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
+    let make = Make { seed: scenario.seed, answer_within: scenario.answer_within, key_file: key_file() };
+    let world = runtime.block_on(async {
+        let world = World::new(make.clone(), beginning(scenario, told));
+        tokio::select! {
+            biased;
+            () = world.broken.notified() => {}
+            () = live(&world, &make, scenario) => {}
+        }
+        world.look(|state| state.tally.time = state.now);
+        world
+    });
+    let panics = PANICS.with_borrow_mut(Option::take).unwrap_or_default();
+    world.look(|state| {
+        if let Some(panic) = panics.first() {
+            state.breaks(0, format!("something panics: {panic}"));
+        }
+        state.tally.seeds = 1;
+        state.tally.checked(&state.laws.checks);
+        let story = std::mem::take(&mut state.story.lines);
+        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone() }
+    })
+}
+
+/// The world before anything has happened.
+fn beginning(scenario: &Scenario, told: bool) -> State {
+    let hosts: Vec<Host> = (0..)
+        .zip(&scenario.clocks)
+        .map(|(number, crystal)| Host::new(number, crystal.drift, crystal.ahead))
+        .collect();
+    let mut server = Server::new(scenario.rotation, scenario.connections, Dice::new(scenario.seed, "server"));
+    let mut rows = Rows::default();
+    for connection in 0..scenario.connections {
+        let token = server.make_request_token(connection, Duration::ZERO);
+        let replay = process::replay_for(scenario.rotation);
+        let (connection, app) = process::newcomer(connection, &replay, &token, Duration::ZERO);
+        rows.rows
+            .insert(connection.name.clone(), Row { connection: crate::disk::Kept::new(connection), app });
+    }
+    let mut state = State {
+        now: Duration::ZERO,
+        dice: Dice::new(scenario.seed, "world"),
+        processes: (0..).zip(&scenario.processes).map(|(number, host)| Process::new(number, *host)).collect(),
+        shelves: hosts.iter().map(|_| BTreeMap::new()).collect(),
+        disks: (0..=hosts.len()).map(|_| Disk::default()).collect(),
+        hosts,
+        server,
+        weather: Weather::default(),
+        rows,
+        laws: Laws::default(),
+        story: Story { is_told: told, lines: Vec::new() },
+        tally: Tally::default(),
+        answer_within: scenario.answer_within,
+        graveyard: Vec::new(),
+    };
+    scenario.clocks.iter().for_each(|crystal| state.a_clock_was_wrong(crystal.ahead));
+    state
+}
+
+async fn live(world: &Shared, make: &Make, scenario: &Scenario) {
+    for process in 0..scenario.processes.len() {
+        process::start(world, make, process);
+    }
+    for Event { at, what } in scenario.events.iter().filter(|event| event.at <= scenario.length) {
+        world.until(*at).await;
+        happens(world, *what);
+    }
+    world.until(scenario.length).await;
+    peace(world, make).await;
+    for connection in 0..scenario.connections {
+        comes_back(world, connection, scenario.processes.len()).await;
+    }
+}
+
+fn happens(world: &Shared, what: What) {
+    world.look(|state| {
+        state.tally.event(what.kind());
+        if !matches!(what, What::Ask { .. }) {
+            state.tell(None, || format!("{what:?}"));
+        }
+    });
+    match what {
+        What::Ask { process, ask, patience } => process::ask(world, process, ask, patience),
+        What::Kill { process, back_after } => {
+            let back = world.look(|state| {
+                state.kill(process);
+                state.now + back_after
+            });
+            world.start_again(process, back);
+        }
+        What::Power { host, dark } => lose_power(world, host, dark),
+        other => world.look(|state| other.changes(state)),
+    }
+}
+
+fn lose_power(world: &Shared, host: usize, dark: Duration) {
+    let (back, processes) = world.look(|state| {
+        let processes: Vec<usize> =
+            (0..state.processes.len()).filter(|process| state.processes[*process].who.host == host).collect();
+        processes.iter().for_each(|process| state.kill(*process));
+        let (now, back) = (state.now, state.now + dark);
+        state.hosts[host].reboot(now, back);
+        state.shelves[host].values_mut().for_each(crate::disk::Kept::lose_power);
+        if state.hosts.len() == 1 {
+            state.rows.lose_power();
+        }
+        state.law_5_nothing_is_thrown_away();
+        (back, processes)
+    });
+    processes.into_iter().for_each(|process| world.start_again(process, back));
+}
+
+impl What {
+    /// What needs no more than a look at the world.
+    fn changes(self, state: &mut State) {
+        let now = state.now;
+        match self {
+            Self::CrashAtStep { process, steps, back_after } => {
+                let process = &mut state.processes[process];
+                (process.dies_in, process.back_after) = (Some(steps), back_after);
+            }
+            Self::StorePower { dark } => {
+                state.rows.lose_power();
+                state.disks[STORE_DISK].trouble(Trouble::Gone, now + dark);
+                state.law_5_nothing_is_thrown_away();
+            }
+            Self::Suspend { host, time } => state.hosts[host].nap(now, time),
+            Self::SetClock { host, by } => state.a_clock_is_set(host, by),
+            Self::Weather { fate, lasts, requests } => state.weather.turn(fate, now + lasts, requests),
+            Self::DiskTrouble { disk, trouble, lasts } => state.disks[disk].trouble(trouble, now + lasts),
+            Self::SpoilWrite { disk, after, spoil } => state.disks[disk].spoil(after, spoil),
+            Self::NewSecret => state.server.change_secret(),
+            Self::Move { connection, to } => state.server.homes[connection] = to,
+            Self::Ask { .. } | Self::Kill { .. } | Self::Power { .. } => {}
+        }
+    }
+}
+
+/// The fair period: no faults any more, clocks that are right, all processes started anew, the right secret.
+async fn peace(world: &Shared, make: &Make) {
+    let (processes, connections) = world.look(|state| {
+        state.tell(None, || "peace".to_owned());
+        let now = state.now;
+        state.weather.clear_up();
+        state.disks.iter_mut().for_each(Disk::heal);
+        (0..state.processes.len()).for_each(|process| state.kill(process));
+        state.hosts.iter_mut().for_each(|host| host.come_to_its_senses(now));
+        (0..state.rows.rows.len()).for_each(|connection| state.put_secret_right(connection));
+        (state.processes.len(), state.rows.rows.len())
+    });
+    (0..processes).for_each(|process| process::start(world, make, process));
+    let began = world.now();
+    for quarter in 0..12_usize {
+        world.until(began + 15 * MINUTE * u32::try_from(quarter).unwrap_or(0)).await;
+        let process = quarter % processes;
+        process::ask(world, process, Ask::Sweep, None);
+        for connection in 0..connections {
+            process::ask(world, process, Ask::Token { connection, min_ttl: 60 }, None);
+        }
+    }
+    world.until(began + 3 * HOUR).await;
+}
+
+/// A connection is asked for a token; if there is none, a person asks once, and then there must be one. Where the grant
+/// is gone, a new request token brings a new one.
+async fn comes_back(world: &Shared, connection: usize, processes: usize) {
+    let mut served = token(world, connection % processes, connection).await;
+    if served.is_err() {
+        if world.look(|state| state.must_live(connection)) {
+            persons(world, connection, Ask::Refresh { connection }).await;
+        } else {
+            persons(world, connection, Ask::Reauthorize { connection }).await;
+        }
+        served = token(world, connection % processes, connection).await;
+    }
+    world.look(|state| {
+        state.tally.lives_proved += 1;
+        state.law_0_it_lives(connection, &served);
+    });
+    for process in 0..processes {
+        let served = token(world, process, connection).await;
+        world.look(|state| state.law_0_it_lives(connection, &served));
+    }
+}
+
+async fn persons(world: &Shared, connection: usize, ask: Ask) {
+    process::ask(world, connection % world.look(|state| state.processes.len()), ask, None);
+    let now = world.now();
+    world.until(now + 10 * MINUTE).await;
+}
+
+async fn token(world: &Shared, process: usize, connection: usize) -> Result<HandOut, Error> {
+    let keeper = world.look(|state| state.processes[process].keeper());
+    let Some(keeper) = keeper else { return Err(Error::Internal("no process runs".to_owned())) };
+    let who = world.look(|state| state.processes[process].who);
+    let order = world.look(|state| state.is_ordered(who, connection, Kind::Wanted { min_ttl: 60 }));
+    let served = tokio::time::timeout(DAY, keeper.token(&name_of(connection), MINUTE)).await;
+    let served = served.unwrap_or(Err(Error::Deadline));
+    world.look(|state| state.is_served(order, &served));
+    served
+}
+
+/// One key for all shelves of all runs, in a file as the engine wants it.
+fn key_file() -> PathBuf {
+    static DIRECTORY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let make = || {
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no directory: {error}"));
+        let path = directory.path().join("master.key");
+        let digits = format!("{:02x}", crate::shelf::KEY).repeat(32);
+        std::fs::write(&path, digits).unwrap_or_else(|error| panic!("no key file: {error}"));
+        (directory, path)
+    };
+    DIRECTORY.get_or_init(make).1.clone()
+}
+
+thread_local! {
+    /// What has panicked in the run on this thread, but for crashes; `None` when there is no run.
+    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Crashes are part of the play, and any other panic in a run is its outcome: neither is printed.
+fn expect_crashes() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_crash = panic.payload().is::<Crash>();
+            let noted = is_crash
+                || PANICS.with_borrow_mut(|panics| {
+                    panics.as_mut().map(|panics| panics.push(panic.to_string())).is_some()
+                });
+            if !noted {
+                before(panic);
+            }
+        }));
+    });
+}
