@@ -132,6 +132,15 @@ fn a_clock_that_stands_wrong_is_told() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_taken_is_told() {
+    let world = World::held_with(World::plain());
+    let lock = world.dir().join("refreshTokenObjectFile.json.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    finds(&world.run(&["doctor"]), "refreshTokenObjectFile.json.lock", "a directory has its name");
+}
+
+#[test]
 fn another_key_is_told_as_such() {
     let world = world();
     let mut command = world.keeps(&["doctor"]);
@@ -168,12 +177,7 @@ fn a_damaged_database_is_named_and_its_backup_put_back() {
     fs::write(world.database(), &bytes[..bytes.len() / 2]).expect("it can be written");
     let _ = fs::remove_file(world.database().with_file_name("perennial.db-wal"));
     let ended = world.keep(&["token", "acme"]);
-    ended.is_trouble(
-        &world,
-        3,
-        "perennial.db is damaged: ",
-        "perennial doctor --restore-backup",
-    );
+    ended.is_trouble(&world, 3, "perennial.db is damaged: ", "perennial doctor --restore-backup");
     finds(&world.keep(&["doctor"]), "is damaged", "perennial doctor --restore-backup");
     let ended = world.keep_ok(&["doctor", "--restore-backup"]);
     assert!(ended.stdout.contains("the last good copy is in place; what was there is kept as"), "{ended:?}");
