@@ -155,6 +155,7 @@ fn on_a_small_disk(world: &World, script: &str) -> Option<Ended> {
         let mut unshare = Command::new("unshare");
         unshare.args([namespaces, "sh", "-c", &script]).env_clear().env("PERENNIAL", binary());
         unshare.envs(words.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        unshare.env("PERENNIAL_STORE", "sap-sample:.");
         let Ok(output) = unshare.stdin(Stdio::null()).output() else { continue };
         let ended = Ended::of(&output);
         if ended.code != 77 && !ended.stderr.contains("unshare failed") {

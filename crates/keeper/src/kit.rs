@@ -9,11 +9,11 @@ use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store, WriteError};
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Cause, Decision, Version};
+use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::HostClock;
-use perennial_core::{Connection, Fingerprint, Grant, Origin, UnixTime};
+use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -147,6 +147,22 @@ impl Kit {
         let entry = Entry { at: seen.skew.server_time(self.now()), event, correlation_id: None };
         if let Err(error) = blocking(|| self.store.note(&seen.name, &entry)) {
             tracing::warn!(%error, "the journal could not be written");
+        }
+    }
+
+    /// What to do, as the connection decides; but a grant that was refused is obtained anew where that needs no person,
+    /// also by who comes after a process that died before it could. A request token that was refused in its turn is
+    /// not presented again (law 12).
+    pub(crate) fn decide(&self, seen: &Connection, cause: &Cause) -> Decision {
+        let decision = seen.decide(cause, self.now());
+        let a_person = Decision::Stop(Blocked::PersonNeeded(State::NeedsReauthorization));
+        let untried = seen.last_fault.as_ref().is_some_and(|fault| fault.purpose == Purpose::Refresh);
+        if decision != a_person || !untried {
+            return decision;
+        }
+        match blocking(|| self.store.app(&seen.name)) {
+            Ok(app) if self.may_reobtain(seen, &app) => Decision::Fly(Purpose::Obtain),
+            _ => decision,
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &looked)) {
         return Ok(hand_out);
     }
-    let mut purpose = match looked.decide(&order.cause, kit.now()) {
+    let mut purpose = match kit.decide(&looked, &order.cause) {
         Decision::Fly(purpose) => purpose,
         other => return kit.grounded(&looked, &other),
     };
@@ -40,8 +40,9 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let connected_at = kit.clock.since_boot();
     let mut claim = kit.claim(&order.name).await?; // claim
     failpoint::pass("claimed");
-    let mut seen = match look_again(kit, order, claim.as_mut(), &looked, purpose).await? {
-        Look::Fly(seen) => *seen, // look again
+    let mut seen;
+    (seen, purpose) = match look_again(kit, order, claim.as_mut(), &looked).await? {
+        Look::Fly(seen, purpose) => (*seen, purpose), // look again
         Look::Land(landed) => return landed,
     };
     // A sibling's tokens may live elsewhere, and an idle line may have been closed.
@@ -118,8 +119,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 refused = None;
                 drop(claim);
                 claim = kit.claim(&order.name).await?;
-                match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
-                    Look::Fly(seen) => {
+                match look_again(kit, order, claim.as_mut(), &seen).await? {
+                    Look::Fly(seen, purpose) => {
                         let base = kit.base_for(&seen, purpose, &order.cause)?;
                         Next { seen: *seen, app, base, purpose }
                     }
@@ -133,8 +134,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
 
 /// What the second look shows.
 enum Look {
-    /// Still a flight.
-    Fly(Box<Connection>),
+    /// Still a flight, for this purpose.
+    Fly(Box<Connection>, Purpose),
     /// Somebody else has landed meanwhile, or there is nothing to be done any more.
     Land(Result<HandOut, Error>),
 }
@@ -145,14 +146,11 @@ async fn look_again(
     order: &Order,
     claim: &mut dyn Claim,
     looked: &Connection,
-    purpose: Purpose,
 ) -> Result<Look, Error> {
     let mut seen = kit.look_again(claim).await?;
     if let Some(adopted) = seen.adopt_late_answer() {
-        match kit.commit(claim, &seen.version(), &adopted) {
-            Ok(()) => seen = adopted,
-            Err(error) => tracing::warn!(%error, "a late answer could not be adopted"),
-        }
+        kit.commit(claim, &seen.version(), &adopted).map_err(of_write)?;
+        seen = adopted;
     }
     failpoint::pass("looked_again");
     if !seen.version().same_tokens(&looked.version())
@@ -160,11 +158,10 @@ async fn look_again(
     {
         return Ok(Look::Land(Ok(hand_out)));
     }
-    let decision = seen.decide(&order.cause, kit.now());
-    if decision != Decision::Fly(purpose) {
-        return Ok(Look::Land(kit.grounded(&seen, &decision)));
+    match kit.decide(&seen, &order.cause) {
+        Decision::Fly(purpose) => Ok(Look::Fly(Box::new(seen), purpose)),
+        other => Ok(Look::Land(kit.grounded(&seen, &other))),
     }
-    Ok(Look::Fly(Box::new(seen)))
 }
 
 /// What a presentation starts from.

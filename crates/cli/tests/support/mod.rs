@@ -8,7 +8,9 @@
     reason = "each test file uses its own part of this module"
 )]
 
+pub mod kills;
 pub mod power;
+pub mod store;
 
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::{Value, json};
@@ -18,6 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use store::StoreKind;
 use tempfile::TempDir;
 
 pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";
@@ -30,6 +33,7 @@ pub const MEANWHILE: u64 = 2000;
 /// A sandbox and a directory of its own, with a home beside it that no other test shares.
 pub struct World {
     pub sandbox: Sandbox,
+    pub kind: StoreKind,
     root: TempDir,
 }
 
@@ -40,6 +44,10 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
+        Self::of(StoreKind::SapSample, config)
+    }
+
+    pub fn of(kind: StoreKind, config: Config) -> Self {
         let sandbox = Sandbox::start(config).expect("a sandbox");
         let root = tempfile::tempdir().expect("a directory");
         for name in ["dir", "home"] {
@@ -48,7 +56,7 @@ impl World {
         if let Some(pem) = sandbox.ca_cert_pem() {
             fs::write(root.path().join("ca.pem"), pem).expect("a certificate");
         }
-        Self { sandbox, root }
+        Self { sandbox, kind, root }
     }
 
     /// Credentials are filled in, and nothing has been obtained yet.
@@ -100,7 +108,7 @@ impl World {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home())
-            .env("PERENNIAL_STORE", format!("sap-sample:{}", self.dir().display()))
+            .env("PERENNIAL_STORE", self.kind.address(&self.dir()))
             .env("PERENNIAL_BASE_URI", self.sandbox.base_uri())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -149,25 +157,6 @@ impl World {
 
     pub fn status(&self) -> Value {
         serde_json::from_str::<Value>(&self.run_ok(&["status", "--json"]).stdout).expect("JSON")[0].clone()
-    }
-
-    /// Blanks the request token, as a person does once it has had its day: nobody can obtain a grant with it any more,
-    /// and the keeper by itself neither.
-    pub fn forget_request_token(&self) {
-        self.set_request_token("");
-    }
-
-    pub fn set_request_token(&self, token: &str) {
-        let mut credentials = read_json(&self.credentials());
-        credentials["companyRequestToken"] = token.into();
-        write_json(&self.credentials(), &credentials);
-    }
-
-    /// Takes the access token's life away, as time would, without touching the refresh token.
-    pub fn let_access_token_end(&self) {
-        let mut tokens = self.tokens();
-        tokens["perennial"]["access_expires_at"] = 1_000_000_000.into();
-        write_json(&self.token_file(), &tokens);
     }
 
     /// How many requests the token endpoint has received.

@@ -218,6 +218,15 @@ impl Connection {
         kept
     }
 
+    /// What is still unknown when the last presentation has come to nothing: one before it, of the same token, or of the
+    /// refresh token that a request token was presented instead of (law 7). Where a token may be presented at any time,
+    /// nobody needs to know.
+    fn still_open(&self) -> Option<Intent> {
+        let intent = self.intent.as_ref()?;
+        let matters = self.policy.replay != ReplayRule::Always;
+        if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
+    }
+
     /// The refresh token in force, as one that another has replaced; none where that is the same.
     pub(super) fn replaced_by(&self, new: Option<&RefreshToken>, answered: &Answered) -> Option<Previous> {
         let old = self.held.as_ref()?;
@@ -229,15 +238,6 @@ impl Connection {
             base: old.base.clone(),
             replaced_at: self.skew.server_time(answered.received_at),
         })
-    }
-
-    /// What is still unknown when the last presentation has come to nothing: one before it, of the same token, or of the
-    /// refresh token that a request token was presented instead of (law 7). Where a token may be presented at any time,
-    /// nobody needs to know.
-    fn still_open(&self) -> Option<Intent> {
-        let intent = self.intent.as_ref()?;
-        let matters = self.policy.replay != ReplayRule::Always;
-        if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
     }
 
     /// A late answer is kept until the tokens that overtook it have proved themselves by a refresh.
