@@ -132,6 +132,15 @@ fn a_clock_that_stands_wrong_is_told() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_taken_is_told() {
+    let world = World::held_with(World::plain());
+    let lock = world.dir().join("refreshTokenObjectFile.json.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    finds(&world.run(&["doctor"]), "refreshTokenObjectFile.json.lock", "a directory has its name");
+}
+
+#[test]
 fn another_key_is_told_as_such() {
     let world = world();
     let mut command = world.keeps(&["doctor"]);
