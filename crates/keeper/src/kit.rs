@@ -12,7 +12,7 @@ use perennial_core::breaker::{Breaker, Passage};
 use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
-use perennial_core::time::HostClock;
+use perennial_core::time::{HostClock, Skew};
 use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -364,6 +364,7 @@ impl Kit {
         let age = self.now().since(known_since);
         let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).unwrap_or(i64::MAX);
         let cause = Cause::Authorized { instead_of: seen.version() };
-        (0..life).contains(&age) && self.grant(seen, app, Purpose::Obtain, &cause).is_ok()
+        // Two processes may count the same second differently.
+        (-Skew::ROUGHNESS..life).contains(&age) && self.grant(seen, app, Purpose::Obtain, &cause).is_ok()
     }
 }

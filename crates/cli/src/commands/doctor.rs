@@ -10,7 +10,8 @@ use clap::Args;
 use perennial::core::connection::{Aside, Intent};
 use perennial::core::{Connection, State};
 use perennial::manage::Outside;
-use perennial::store::sap_sample::ONLY_CONNECTION;
+use perennial::store::sap_sample::{ONLY_CONNECTION, TOKEN_FILE};
+use perennial::store::try_room;
 use perennial::{Keeper, Sqlite};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -35,6 +36,9 @@ pub(crate) struct Doctor {
     #[arg(long)]
     accept_older: bool,
 }
+
+/// What one refresh may take on the disk: its intent, and room for the answer.
+const ROOM: usize = 128 * 1024;
 
 /// From here on a clock is worth a word: what SAP's answers and NTP do not explain.
 const NOTEWORTHY_SKEW: u64 = 60;
@@ -102,6 +106,7 @@ impl Report<'_> {
         if let Choice::Sqlite(file) = &choice {
             self.database(file)?;
         }
+        self.room(&choice);
         let is_explained = self.findings.iter().any(|finding| !finding.is_good);
         let store = match self.session.store() {
             Ok(store) => store,
@@ -129,6 +134,23 @@ impl Report<'_> {
             self.findings.push(Finding { what: found.what, is_good: found.is_good, remedy });
         }
         Ok(())
+    }
+
+    /// A store that cannot write spends no token: is there room for what a refresh writes?
+    fn room(&mut self, choice: &Choice) {
+        let (file, bytes) = match choice {
+            Choice::SapSample(dir) => (dir.join(TOKEN_FILE), ROOM),
+            Choice::Sqlite(file) => (file.clone(), 4 * ROOM),
+        };
+        // What is not there yet, or may not be written, is told by others.
+        let is_explained = self.findings.iter().any(|finding| !finding.is_good);
+        if is_explained || !file.parent().is_some_and(Path::is_dir) {
+            return;
+        }
+        match try_room(&file, bytes) {
+            Ok(()) => self.good("there is room for the next tokens"),
+            Err(error) => self.trouble(error.into()),
+        }
     }
 
     fn files(&mut self, store: &Opened) {

@@ -8,6 +8,7 @@
     reason = "each test file uses its own part of this module"
 )]
 
+pub mod disk;
 pub mod kills;
 pub mod power;
 pub mod store;

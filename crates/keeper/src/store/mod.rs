@@ -28,6 +28,7 @@ use perennial_core::{Connection, UnixTime};
 use std::io;
 use std::path::PathBuf;
 
+pub use durable::try_room;
 pub use memory::Memory;
 pub use sap_sample::SapSample;
 pub use sqlite::{Finding, Sqlite, SqliteOptions};

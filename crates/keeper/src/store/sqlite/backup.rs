@@ -110,7 +110,7 @@ fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> 
 /// Whole, and every connection in it opens.
 pub(super) fn check(place: &Place, keys: &Keys, copy: &Path) -> Result<(), StoreError> {
     let sql = connect(place, copy)?;
-    quick_check(place, &sql)?;
+    integrity_check(place, &sql)?;
     let rows = Row::all(&sql).map_err(|error| At { place, action: "copy" }.failed(error))?;
     rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
 }
@@ -122,11 +122,12 @@ pub(super) fn connect(place: &Place, copy: &Path) -> Result<Connection, StoreErr
     Connection::open_with_flags(copy, flags).map_err(|error| At { place, action: "copy" }.failed(error))
 }
 
-/// Has SQLite look through all pages.
-pub(super) fn quick_check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
-    let said = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+/// Has SQLite look through all pages, and whether indexes and tables agree: a name is found by its index.
+pub(super) fn integrity_check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
+    let said = sql.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match said.map_err(|error| At { place, action: "read" }.failed(error))? {
         said if said == "ok" => Ok(()),
-        said => Err(place.damaged(said)),
+        // A line about which database it is, and one about what is wrong with it.
+        said => Err(place.damaged(said.lines().last().unwrap_or_default())),
     }
 }

@@ -113,10 +113,15 @@ fn rights(place: &Place) -> Vec<Finding> {
         }
     }
     if let Err(error) = rustix::fs::access(&place.dir, rustix::fs::Access::WRITE_OK) {
-        findings.push(Finding::bad(
-            format!("{} cannot be written ({error})", place.dir.display()),
-            format!("chmod u+rwx {}", place.dir.display()),
-        ));
+        let remedy = match error {
+            rustix::io::Errno::ROFS => format!(
+                "its file system is mounted read-only: have it mounted for writing, or move {} and what is beside it to a \
+                 place that can be written: --store sqlite:FILE",
+                place.path.display()
+            ),
+            _ => format!("chmod u+rwx {}", place.dir.display()),
+        };
+        findings.push(Finding::bad(format!("{} cannot be written ({error})", place.dir.display()), remedy));
     }
     if findings.is_empty() {
         findings.push(Finding::good(format!(
@@ -147,7 +152,7 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
             return findings;
         }
     };
-    findings.push(match backup::quick_check(place, &sql) {
+    findings.push(match backup::integrity_check(place, &sql) {
         Ok(()) => Finding::good(format!("{} is whole", place.path.display())),
         Err(error) => Finding::of(&error, Some(place)),
     });
@@ -219,7 +224,7 @@ fn copy(place: &Place, keys: Option<&Keys>) -> Finding {
     };
     let checked = match keys {
         Some(keys) => backup::check(place, keys, &path),
-        None => backup::connect(place, &path).and_then(|sql| backup::quick_check(place, &sql)),
+        None => backup::connect(place, &path).and_then(|sql| backup::integrity_check(place, &sql)),
     };
     if let Err(error) = checked {
         let again = format!("remove it, and the next new token makes another: rm {}", path.display());

@@ -61,7 +61,7 @@ fn prepare(place: &Place, copy: &Path, mark: i64) -> Result<i64, StoreError> {
     drop(unix::create_private(copy).map_err(io)?);
     fs::copy(place.backup(), copy).map_err(io)?;
     let prepared = backup::connect(place, copy)
-        .and_then(|sql| backup::quick_check(place, &sql))
+        .and_then(|sql| backup::integrity_check(place, &sql))
         .and_then(|()| raise(&there, mark))
         .and_then(|change| {
             fs::File::open(copy).and_then(|file| file.sync_all()).map_err(io).map(|()| change)
