@@ -269,6 +269,17 @@ fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
 }
 
 #[test]
+fn law_11_a_renewal_is_not_put_off_by_a_wrong_clock() {
+    let ahead = held_at(NOW.plus(3 * 365 * DAY));
+    assert!(matches!(ahead.decide(&Cause::Due, NOW), Decision::Fly(_)), "three years are not waited for");
+    assert_eq!(held_at(NOW.plus(60)).decide(&Cause::Due, NOW), Decision::NotDue);
+}
+
+fn held_at(at: UnixTime) -> Connection {
+    refreshed(&held(), &tokens("a2", "r2"), at)
+}
+
+#[test]
 fn law_11_processes_that_read_the_clock_otherwise_agree_about_the_server() {
     let mut connection = held();
     let host = |boot_epoch| HostClock { kernel: "kernel".into(), boot_epoch };

@@ -184,11 +184,11 @@ impl Kit {
     /// Law 12: a server that fails for all is asked by one probe at a time, with a connection that can afford it: one
     /// whose answer may get lost without harm now. A person may always ask.
     pub(crate) fn passage(&self, seen: &Connection, base: &Origin, cause: &Cause) -> Result<(), Error> {
-        let now = self.now();
+        let (now, here) = (self.now(), self.time_since_boot());
         let can_afford = seen.policy.replay == ReplayRule::Always || seen.living_access(now).is_none();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
-        let (next, passage) = breaker.ask(now, self.answer_within);
+        let (next, passage) = breaker.ask(here, self.answer_within);
         match passage {
             _ if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
             Passage::Free => Ok(()),
@@ -197,16 +197,23 @@ impl Kit {
                 Ok(())
             }
             Passage::Probe => Err(Error::ServerFails { base: base.clone(), until: now }),
-            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
+            Passage::Shut(until) => {
+                Err(Error::ServerFails { base: base.clone(), until: now.plus(until.since(here)) })
+            }
         }
     }
 
     /// A server has answered for itself, or has failed.
     pub(crate) fn server(&self, base: &Origin, answered: bool) {
-        let now = self.now();
+        let here = self.time_since_boot();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
-        *breaker = if answered { breaker.answered() } else { breaker.failed(now, self.random.jitter()) };
+        *breaker = if answered { breaker.answered() } else { breaker.failed(here, self.random.jitter()) };
+    }
+
+    /// What breakers count by: it outlives no process, so that a clock which nobody sets will do (law 11).
+    fn time_since_boot(&self) -> UnixTime {
+        UnixTime(i64::try_from(self.clock.since_boot().as_secs()).unwrap_or(i64::MAX))
     }
 
     /// True while a line that was connected at `since` may be trusted to be open.

@@ -102,8 +102,10 @@ impl Connection {
         if self.living_access(now).is_some_and(|(access, _)| access.token.fingerprint() != *rejected) {
             return Decision::HandOut;
         }
-        // While the forced refresh is still under way there is something to wait for: its claim.
-        let is_under_way = self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at);
+        // While the forced refresh is still under way there is something to wait for: its claim. When its sender has given
+        // up it is not.
+        let is_under_way = self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at)
+            && !matches!(self.condition, Condition::Uncertain { .. });
         if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
             && self.is_still_to_come(until, self.policy.rejection_pause, now)
             && !is_under_way
@@ -179,7 +181,11 @@ impl Connection {
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {
-        self.renew_at().is_some_and(|at| at <= self.skew.server_time(now))
+        let server_now = self.skew.server_time(now);
+        // Tokens from the future were issued while a clock stood wrong: nobody knows how long they have been held.
+        let refreshed_at = self.held.as_ref().and_then(|held| held.refreshed_at);
+        let is_odd = refreshed_at.is_some_and(|at| at.since(server_now) > Skew::AGREEMENT);
+        self.renew_at().is_some_and(|at| at <= server_now || is_odd)
     }
 
     /// True when the refresh token is past its date. It is tried all the same: the clock may be wrong.

@@ -105,6 +105,12 @@ impl<T: Clone> Kept<T> {
         self.unsynced = Some((now, who, false));
     }
 
+    /// What this process may take for durable: it cannot know that another one's sync has failed.
+    pub(crate) fn good_for(&self, who: Who) -> impl Iterator<Item = &T> {
+        let may_be_trusted = self.unsynced.is_some_and(|(_, by, failed)| !failed || by != who);
+        std::iter::once(&self.synced).chain(may_be_trusted.then_some(&self.seen))
+    }
+
     pub(crate) fn sync(&mut self) {
         self.synced = self.seen.clone();
         self.unsynced = None;

@@ -198,6 +198,7 @@ async fn peace(world: &Shared, make: &Make) {
 /// A connection is asked for a token; if there is none, a person asks once, and then there must be one. Where the grant
 /// is gone, a new request token brings a new one.
 async fn comes_back(world: &Shared, connection: usize, processes: usize) {
+    world.look(|state| state.law_5_no_grant_expires(connection));
     let mut served = token(world, connection % processes, connection).await;
     if served.is_err() {
         if world.look(|state| state.must_live(connection)) {

@@ -16,6 +16,14 @@ impl State {
         is_good && (self.stands_in_the_store(connection, &grant.current) || self.waits_for_the_store(&grant.current))
     }
 
+    /// No grant is lost by neglect: it is renewed long before it ends, whatever the clocks say.
+    pub(crate) fn law_5_no_grant_expires(&mut self, connection: usize) {
+        let newest = self.server.newest_grant(connection).map(|newest| &self.server.grants[newest]);
+        if newest.is_some_and(|grant| grant.is_alive && grant.expires <= self.now) {
+            self.breaks(5, format!("the grant of {} was not renewed in time", name_of(connection)));
+        }
+    }
+
     /// It has been asked, in fair weather, after a person had asked once.
     pub(crate) fn law_0_it_lives(&mut self, connection: usize, result: &Result<HandOut, Error>) {
         self.laws.checks[0] += 1;

@@ -3,7 +3,8 @@
 use super::time::Reading;
 use super::{Presentation, Violation};
 use crate::answers::Heard;
-use crate::clocks::{Moment, SECOND, unix};
+use crate::clocks::{DAY, Moment, SECOND, unix};
+use crate::server::ACCESS_LIFE;
 use crate::process::Kind;
 use crate::world::{State, Who};
 use perennial::core::Origin;
@@ -69,10 +70,11 @@ impl State {
         {
             return Some(format!("{} is sent for {longest} s, and a token lives {left} s", new.token));
         }
-        let renew_at = self.rows.seen(new.connection).renew_at().map_or(0, |at| at.0);
+        // Seven days after they were issued, less a tenth.
+        let issued = left - unix(ACCESS_LIFE) + unix(Moment::ZERO);
         let only_due = !new.kinds.is_empty() && new.kinds.iter().all(|kind| *kind == Kind::Due);
-        let early = renew_at - unix(self.now);
-        (only_due && early > self.doubt() + 2)
+        let early = issued + unix(7 * DAY * 9 / 10) - unix(Moment::ZERO);
+        (only_due && early > self.doubt() + 2 && self.clocks_agree())
             .then(|| format!("{} is renewed {early} s before it is due", new.token))
     }
 

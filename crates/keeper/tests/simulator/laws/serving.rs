@@ -3,6 +3,7 @@
 use super::Order;
 use crate::clocks::unix;
 use crate::process::Kind;
+use crate::shelf::File;
 use crate::store::name_of;
 use crate::world::{STORE_DISK, State, Who};
 use perennial::{Error, HandOut};
@@ -53,19 +54,19 @@ impl State {
         }
     }
 
-    /// Law 1. What a failed write has left in the page cache is not durable, and who was told so knows it.
+    /// Law 1. What a failed write has left in the page cache is not durable; who was told so knows it, and others cannot.
     fn law_1_only_what_is_durable(&mut self, order: &Order, hand_out: &HandOut) {
         self.laws.checks[1] += 1;
         let token = hand_out.access_token.expose();
-        let row = &self.rows.row(order.connection).connection;
-        let seen_by_others = row.unsynced.is_some_and(|(_, by, failed)| !failed || by != order.who);
-        let rows = [Some(&row.synced), Some(&row.seen).filter(|_| seen_by_others)];
-        let in_store = rows.into_iter().flatten().any(|row| {
+        let rows = self.rows.row(order.connection).connection.good_for(order.who);
+        let in_store = rows.into_iter().any(|row| {
             let held = row.held.as_ref().and_then(|held| held.access.as_ref());
             let late = row.candidates.iter().map(|kept| &kept.response.access_token);
             held.map(|access| &access.token).into_iter().chain(late).any(|access| access.expose() == token)
         });
-        if !in_store && !self.stands_on_a_shelf(token) {
+        let holds_it = |file: &Option<File>| file.as_ref().is_some_and(|file| file.plain.contains(token));
+        let on_a_shelf = self.shelves.iter().flatten().any(|(_, file)| file.good_for(order.who).any(holds_it));
+        if !in_store && !on_a_shelf {
             self.breaks(1, format!("{token} is handed out and is not durable"));
         }
     }
