@@ -32,6 +32,7 @@ fn plan(purpose: Purpose, now: UnixTime) -> Plan {
         kernel: "kernel".into(),
         process: 7,
         forced: false,
+        settled: false,
         correlation_id: "correlation".into(),
     }
 }
@@ -255,6 +256,24 @@ fn law_11_a_pause_that_was_written_under_a_wrong_clock_ends() {
     let years_ahead = NOW.plus(3 * 365 * DAY);
     let connection = failed(&held(), Purpose::Refresh, &refusal(134), years_ahead);
     assert!(matches!(connection.decide(&WANTED, NOW.plus(4000)), Decision::Fly(_)));
+}
+
+#[test]
+fn law_7_what_is_refused_on_top_of_an_unknown_leaves_it_unknown() {
+    let open = unanswered(&kept_by("never"), NOW);
+    let blocked = |connection: &Connection| {
+        !matches!(connection.decide(&Cause::Asked, NOW.plus(200)), Decision::Fly(_))
+    };
+    assert!(blocked(&open), "the access token lives");
+    let new_request_token = failed(&open, Purpose::Obtain, &refusal(134), NOW.plus(100));
+    assert!(blocked(&new_request_token), "obtaining anew says nothing about the refresh token");
+    let again = failed(&open, Purpose::Refresh, &refusal(134), NOW.plus(100));
+    assert!(blocked(&again), "nor does what never came to the token");
+    assert_eq!(again.intent.as_ref().unwrap().first_presented_at, NOW);
+    let gone = failed(&open, Purpose::Refresh, &refusal(108), NOW.plus(100));
+    assert_eq!(gone.intent, None, "the server has said what it thinks of it");
+    let once = failed(&kept_by("never"), Purpose::Refresh, &refusal(134), NOW);
+    assert_eq!(once.intent, None, "nothing was unknown before");
 }
 
 #[test]

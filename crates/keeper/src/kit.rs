@@ -14,7 +14,7 @@ use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::HostClock;
 use perennial_core::{Connection, Grant, Origin, UnixTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,8 @@ pub(crate) struct Kit {
     pub(crate) breakers: Mutex<BTreeMap<String, Breaker>>,
     /// True while something goes on taking rescue files into the store.
     pub(crate) is_draining: AtomicBool,
+    /// The connections whose newest answer is nowhere but in memory, though a write that failed may show it (law 1).
+    pub(crate) held_in_memory: Mutex<BTreeSet<String>>,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
 }
@@ -118,6 +120,21 @@ impl Kit {
         if let Err(error) = blocking(|| self.store.note(&seen.name, &entry)) {
             tracing::warn!(%error, "the journal could not be written");
         }
+    }
+
+    /// Notes, or forgets, that a connection's newest answer is nowhere but in memory.
+    pub(crate) fn hold_in_memory(&self, name: &str, is_held: bool) {
+        let mut held = self.held_in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_held {
+            held.insert(name.to_owned());
+        } else {
+            held.remove(name);
+        }
+    }
+
+    /// True while what the store shows of this connection may not be durable, as far as this process knows.
+    pub(crate) fn is_held_in_memory(&self, name: &str) -> bool {
+        self.held_in_memory.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// From here on, whoever ends the process leaves an open intent behind.

@@ -12,7 +12,7 @@ use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Pl
 use perennial_core::journal::Event;
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
-use perennial_core::verdict::{Judgement, Verdict, judge};
+use perennial_core::verdict::{Judgement, Spent, Verdict, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
 
 /// Flies.
@@ -54,6 +54,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let mut chances = SecondChances::default();
     // What the last refusal made of the connection: it is written down when nothing more can be tried.
     let mut refused: Option<Box<Connection>> = None;
+    let mut settled = false;
     loop {
         let grant = match kit.grant(&seen, &app, purpose) {
             Ok(grant) => grant,
@@ -76,7 +77,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             }
             Err(error) => return Err(error),
         };
-        let presentation = Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base };
+        let presentation =
+            Presentation { kit, order, seen: &seen, app: &app, grant, purpose, base: &base, settled };
         let next = match presentation.present(claim.as_mut(), line).await? {
             Outcome::Landed(hand_out) => {
                 failpoint::pass("landed");
@@ -101,6 +103,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                     let elsewhere = judgement.base.filter(|base| !kit.permits(&seen, base));
                     return Err(elsewhere.map_or(error, |origin| Error::NotPermitted { origin, purpose }));
                 };
+                settled = judgement.spent == Spent::No && next.seen.version() == from;
                 refused = Some(failed);
                 next
             }
@@ -192,6 +195,8 @@ struct Presentation<'a> {
     grant: Grant,
     purpose: Purpose,
     base: &'a Origin,
+    /// The open intent is this flight's own, and was refused without anything being spent.
+    settled: bool,
 }
 
 impl Presentation<'_> {
@@ -257,6 +262,7 @@ impl Presentation<'_> {
             kernel: String::new(),
             process: std::process::id(),
             forced: matches!(self.order.cause, Cause::Rejected(_)),
+            settled: self.settled,
             correlation_id: self.kit.random.id(),
         })
     }

@@ -37,26 +37,29 @@ pub(crate) async fn make_durable(
     next: &Connection,
 ) -> Kept {
     let mut from = from.clone();
-    loop {
+    let kept = loop {
         let store_error = match blocking(|| claim.commit(&from, next)) {
-            Ok(()) => return Kept::InStore,
+            Ok(()) => break Kept::InStore,
             // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
             Err(WriteError::Moved(current)) if is_same_answer(&current, next) && current.version() != from => {
                 from = current.version();
                 continue;
             }
-            Err(WriteError::Moved(current)) => return Kept::Overtaken(Box::new(kit.seen(*current))),
+            Err(WriteError::Moved(current)) => break Kept::Overtaken(Box::new(kit.seen(*current))),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
         match blocking(|| kit.rescue.keep(&kit.random.id(), &from, next, kit.now())) {
-            Ok(path) => return Kept::InRescueFile(path),
+            Ok(path) => break Kept::InRescueFile(path),
             Err(error) => {
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
             }
         }
+        kit.hold_in_memory(&next.name, true);
         kit.clock.sleep(HOLD).await;
-    }
+    };
+    kit.hold_in_memory(&next.name, false);
+    kept
 }
 
 /// True when both hold what one answer brought.

@@ -143,7 +143,7 @@ impl Connection {
         if held.refresh.is_none() {
             return Some(Blocked::NoRefreshToken);
         }
-        let from = self.intent.as_ref().map(|intent| self.replay_from(intent, now))?;
+        let from = self.unsettled().map(|intent| self.replay_from(intent, now))?;
         (from > server_now).then_some(Blocked::Until(from))
     }
 

@@ -4,7 +4,7 @@ use super::{
     Access, Aside, Candidate, Condition, Connection, Fault, Held, Intent, Previous, RequestTokenUse, Version,
 };
 use crate::origin::Origin;
-use crate::profile::Purpose;
+use crate::profile::{Purpose, ReplayRule};
 use crate::schedule::{self, Jitter};
 use crate::secret::{Fingerprint, RefreshToken};
 use crate::time::{Expiry, HostClock, UnixTime};
@@ -33,6 +33,8 @@ pub struct Plan {
     pub process: u32,
     /// True when a rejection by the API forces it (law 12).
     pub forced: bool,
+    /// True when the open intent was refused in this very flight: nothing about it is unknown.
+    pub settled: bool,
     /// The `concur-correlationid` that the request will carry: where no answer comes, it is all that support can ask
     /// about.
     pub correlation_id: String,
@@ -73,7 +75,17 @@ impl Connection {
             (Some(held), Purpose::Refresh) => (held.grant_id.clone(), held.generation),
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
-        let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
+        let unsettled = match &self.intent {
+            Some(intent) if plan.settled => intent.over.as_deref(),
+            _ => self.unsettled(),
+        };
+        let before = unsettled.filter(|intent| intent.presented == plan.presented);
+        // Where a repetition is harmless there is nothing to be remembered.
+        let over = match plan.purpose {
+            Purpose::Obtain => unsettled,
+            Purpose::Refresh => before.filter(|_| self.policy.replay != ReplayRule::Always),
+        };
+        let over = over.map(|intent| Box::new(Intent { over: None, ..intent.clone() }));
         next.intent = Some(Intent {
             first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
             purpose: plan.purpose,
@@ -86,6 +98,7 @@ impl Connection {
             kernel: plan.kernel,
             process: plan.process,
             correlation_id: plan.correlation_id,
+            over,
         });
         next
     }
@@ -229,7 +242,9 @@ impl Connection {
         let gave_undocumented_code = fault.is_undocumented();
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
-            next.intent = None;
+            // What an earlier presentation has left unknown stays so, unless the server says that this token is no good.
+            let is_final = judgement.verdict == Verdict::GrantGone && purpose == Purpose::Refresh;
+            next.intent = next.intent.and_then(|intent| intent.over).filter(|_| !is_final).map(|over| *over);
         }
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();

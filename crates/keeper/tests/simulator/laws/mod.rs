@@ -81,6 +81,8 @@ pub(crate) struct Presentation {
     /// When that was written down, durably.
     noted: Option<Moment>,
     sender_died: Option<Moment>,
+    /// Somebody of its own kernel has presented after it.
+    has_successor: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

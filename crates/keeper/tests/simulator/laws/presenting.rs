@@ -61,12 +61,17 @@ impl State {
             reads: None,
             noted: None,
             sender_died: None,
+            has_successor: false,
             base,
         };
         if patience > self.answer_within {
             self.breaks(2, format!("a request may take {} s", patience.as_secs()));
         }
         self.law_2_one_presenter(&presentation);
+        let recent = self.laws.presentations.iter_mut().rev().take_while(|old| presentation.at <= old.deadline);
+        recent
+            .filter(|old| (&old.kernel, old.connection) == (&presentation.kernel, presentation.connection))
+            .for_each(|old| old.has_successor = true);
         self.law_7_no_token_twice(&presentation);
         if let Some(flight) = flight {
             self.law_3_no_request_beside_a_siblings_tokens(&presentation, self.laws.flights[flight].looked_at);
@@ -116,12 +121,12 @@ impl State {
     }
 
     /// Law 2: nobody else's request is under way. On one kernel a dead sender is known to be dead; elsewhere his deadline
-    /// counts.
+    /// counts, until somebody of his own kernel has taken his place.
     fn law_2_one_presenter(&mut self, new: &Presentation) {
         self.laws.checks[2] += 1;
         let recent = self.laws.presentations.iter().rev().take_while(|old| new.at <= old.at + self.answer_within);
         let under_way = recent.filter(|old| old.connection == new.connection).find(|old| {
-            let known_dead = old.sender_died.filter(|_| old.kernel == new.kernel);
+            let known_dead = old.sender_died.filter(|_| old.kernel == new.kernel || old.has_successor);
             let answered = old.heard.map(|(at, _)| at);
             let ended = [Some(old.deadline), known_dead, answered].into_iter().flatten().min();
             ended.is_some_and(|ended| new.at < ended)

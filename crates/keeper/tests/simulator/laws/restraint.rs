@@ -2,7 +2,7 @@
 
 use super::time::Reading;
 use super::{Presentation, Violation};
-use crate::answers::Heard;
+use crate::answers::{self, Heard};
 use crate::clocks::{DAY, Moment, SECOND, unix};
 use crate::server::ACCESS_LIFE;
 use crate::process::Kind;
@@ -191,9 +191,11 @@ impl State {
     pub(crate) fn noted(&mut self, who: Who, connection: usize, intent: Option<&str>) {
         let now = self.now;
         let own = self.laws.presentations.iter_mut().rev().take(8);
-        let mut own = own.filter(|old| old.who == who && old.connection == connection && old.heard.is_some());
+        let mut own = own.filter(|old| old.who == who && old.connection == connection);
         let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
         if old.noted.is_none() {
+            // Who writes without having heard anything has given up.
+            old.heard.get_or_insert((now, Heard::Unknown { pause: answers::PAUSE }));
             old.noted = Some(now);
             let (kernel, reading) = (old.kernel.clone(), old.reads);
             self.a_reading_is_kept(connection, &kernel, reading);
