@@ -169,7 +169,9 @@ fn set_aside(kit: &Kit, seen: &Connection, next: &Connection, rescued: &Rescued)
         let at = held.refreshed_at.map_or_else(|| kit.now(), |at| next.skew.host_time(at));
         let answered =
             Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None, host: kit.host() };
-        aside = aside.set_aside(&rescued.from, &response, &answered, Aside::Late);
+        // A grant that was obtained is of its own kind: a refresh of the former one proves nothing against it.
+        let from = Version { grant_id: next.version().grant_id, ..rescued.from.clone() };
+        aside = aside.set_aside(&from, &response, &answered, Aside::Late);
     }
     aside
 }

@@ -104,7 +104,7 @@ impl Connection {
         }
         // While the forced refresh is still under way there is something to wait for: its claim. When its sender has given
         // up it is not.
-        let is_under_way = self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at)
+        let is_under_way = self.intent.as_ref().is_some_and(|intent| intent.forced)
             && !matches!(self.condition, Condition::Uncertain { .. });
         if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
             && self.is_still_to_come(until, self.policy.rejection_pause, now)

@@ -169,6 +169,8 @@ pub struct Intent {
     pub process: u32,
     /// The `concur-correlationid` of the request.
     pub correlation_id: String,
+    /// True when a rejection by the API forced it (law 12).
+    pub forced: bool,
     /// An earlier presentation of a refresh token whose outcome nobody knows, and over which this one was written: it
     /// stands open again when this one is refused and nothing is spent by it (law 7).
     pub over: Option<Box<Intent>>,

@@ -98,6 +98,7 @@ impl Connection {
             kernel: plan.kernel,
             process: plan.process,
             correlation_id: plan.correlation_id,
+            forced: plan.forced,
             over,
         });
         next

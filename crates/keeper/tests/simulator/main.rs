@@ -16,7 +16,7 @@
 //! | `disk`, `store`, `shelf` | what is durable and what only seems so; claims |
 //! | `network`, `answers` | the way to the server and back |
 //! | `server` | the authorization server |
-//! | `scenario`, `generate`, `run` | what happens, made from a seed, and run |
+//! | `scenario`, `generate`, `run`, `peace` | what happens, made from a seed, and run; fair weather at the end |
 //! | `laws/` | what must hold |
 //! | `story`, `shrink`, `tally` | what is told of it |
 //! | `sweep` | every fault at every step |
@@ -28,6 +28,7 @@ mod disk;
 mod generate;
 mod laws;
 mod network;
+mod peace;
 mod process;
 mod run;
 mod scenario;

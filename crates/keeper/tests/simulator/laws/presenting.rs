@@ -1,6 +1,7 @@
 //! Laws 2, 3, 4, 7 and 10: a request goes out.
 
 use super::{Flight, Judged, Order, Presentation};
+use crate::answers::Heard;
 use crate::clocks::{Moment, SECOND, unix};
 use crate::process::Kind;
 use crate::server::{ACCESS_LIFE, Form, Rotation, Said};
@@ -145,9 +146,12 @@ impl State {
             return;
         }
         self.laws.checks[7] += 1;
-        let may_be_spent = |old: &&Presentation| !old.knows_that_nothing_was_spent();
+        let may_be_spent = |old: &&&Presentation| !old.knows_that_nothing_was_spent();
         let numbers = self.laws.by_token.get(&new.token).into_iter().flatten();
-        let first = numbers.map(|number| &self.laws.presentations[*number]).find(may_be_spent);
+        let old: Vec<_> = numbers.map(|number| &self.laws.presentations[*number]).collect();
+        // Once the server has said that a token is no good, nothing about it is unknown.
+        let settled = old.iter().rposition(|old| old.was_called_no_good()).map_or(0, |last| last + 1);
+        let first = old[settled..].iter().find(may_be_spent);
         let Some(first) = first else { return };
         let (first_at, deadline, doubt) = (first.at, first.deadline, self.doubt());
         let row = self.rows.seen(new.connection);
@@ -230,7 +234,11 @@ impl State {
 impl Presentation {
     /// The sender has been refused in so many words, before anything was spent.
     fn knows_that_nothing_was_spent(&self) -> bool {
-        matches!(self.heard, Some((_, crate::answers::Heard::Refused { .. }))) && self.judged != Some(Judged::Issued)
+        matches!(self.heard, Some((_, Heard::Refused { .. }))) && self.judged != Some(Judged::Issued)
+    }
+
+    fn was_called_no_good(&self) -> bool {
+        matches!(self.heard, Some((_, Heard::Refused { code: 106 | 108, .. })))
     }
 }
 

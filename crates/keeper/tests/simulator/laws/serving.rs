@@ -45,7 +45,8 @@ impl State {
                 self.law_11_only_what_lives(&order, hand_out);
                 self.law_13_only_the_right_principals(&order, hand_out);
             }
-            Err(Error::Deadline) if order.kind == Kind::Due => {}
+            // What is not due says so by a deadline that nobody has.
+            Err(Error::Deadline) if order.kind == Kind::Due => self.law_5_no_grant_is_neglected(&order),
             Err(error) => {
                 self.tell(Some(order.who), || format!("order {number}: {error}"));
                 self.law_9_serve_what_is_valid(&order, error);
@@ -109,7 +110,7 @@ impl State {
     }
 
     /// Seconds that a token has been dead.
-    pub(super) fn dead_for(&self, access: &str) -> i64 {
+    pub(crate) fn dead_for(&self, access: &str) -> i64 {
         let issue = self.server.issue_of(access);
         issue.map_or(i64::MAX, |issue| unix(self.now) - unix(self.server.issues[issue].access_ends))
     }
