@@ -149,7 +149,7 @@ impl Connection {
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
             // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
-            next.intent = next.intent.filter(|_| !obtaining);
+            next.intent = next.unsettled().cloned();
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }

@@ -107,5 +107,6 @@ struct Flight {
     who: Who,
     connection: usize,
     looked_at: Moment,
+    has_connected: bool,
     kinds: Vec<Kind>,
 }

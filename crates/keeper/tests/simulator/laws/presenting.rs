@@ -30,7 +30,7 @@ impl State {
         if kinds.is_empty() {
             kinds.push(Kind::Due); // Nobody waits: a renewal behind somebody's back.
         }
-        self.laws.flights.push(Flight { task, who, connection, looked_at: self.now, kinds });
+        self.laws.flights.push(Flight { task, who, connection, looked_at: self.now, has_connected: false, kinds });
     }
 
     /// A request leaves. Returns its number.
@@ -112,9 +112,10 @@ impl State {
         if (intent.presented != presented) || (intent.purpose != purpose) || intent.base.to_string() != base {
             self.breaks(4, format!("{} is sent to {base}, and the intent says otherwise", form.token));
         }
-        // A refusal in so many words gives the use back.
-        let earlier = self.laws.by_token.get(&form.token).into_iter().flatten();
-        let spent = earlier.filter(|number| !self.laws.presentations[**number].knows_that_nothing_was_spent()).count();
+        // A refusal in so many words gives the use back; a row counts for the request token that it has seen last.
+        let obtaining = self.laws.presentations.iter().rev().filter(|old| old.connection == connection && !old.is_refresh);
+        let earlier = obtaining.take_while(|old| old.token == form.token);
+        let spent = earlier.filter(|old| !old.knows_that_nothing_was_spent()).count();
         if !form.is_refresh && uses as usize <= spent {
             self.breaks(4, format!("{} was used {spent} times, is used again, and {uses} are counted", form.token));
         }

@@ -101,10 +101,13 @@ impl State {
         if waited + slack < Duration::from_secs(pause) {
             return Some(format!("{} is sent after {} s, and {pause} s were asked for", new.token, waited.as_secs()));
         }
-        let undocumented = self.laws.presentations.iter().rev().filter(|old| old.connection == new.connection);
-        let in_a_row = undocumented
-            .take_while(|old| matches!(old.heard, Some((_, Heard::Refused { code: 9999, .. }))) && old.noted.is_some())
-            .count();
+        // A person who asks begins the count anew.
+        let by_itself = |old: &&Presentation| !old.kinds.iter().any(|kind| kind.is_persons());
+        let is_undocumented = |old: &&Presentation| {
+            matches!(old.heard, Some((_, Heard::Refused { code: 9999, .. }))) && old.noted.is_some()
+        };
+        let own = self.laws.presentations.iter().rev().filter(|old| old.connection == new.connection);
+        let in_a_row = own.take_while(by_itself).take_while(is_undocumented).count();
         (in_a_row > UNKNOWN_CODE_TRIES)
             .then(|| format!("{} is sent after {in_a_row} answers with an undocumented code", new.token))
     }
@@ -132,11 +135,16 @@ impl State {
             .map(|old| format!("a rejection forces a refresh {} s after another", (new.at - old.at).as_secs()))
     }
 
-    /// A server that fails for all is asked by one probe at a time.
+    /// A server that fails for all is asked by one probe at a time. One that is not heard of within an answer's time,
+    /// because it waits for its claim, counts no more.
     pub(crate) fn starts_connecting(&mut self, who: Who, base: &Origin) {
         self.law_10_only_where_it_may_go(&base.to_string());
         let Some(flight) = self.own_flight() else { return };
-        let (task, kinds) = (self.laws.flights[flight].task, self.laws.flights[flight].kinds.clone());
+        let flight = &mut self.laws.flights[flight];
+        if std::mem::replace(&mut flight.has_connected, true) {
+            return;
+        }
+        let (task, kinds) = (flight.task, flight.kinds.clone());
         let (now, patience) = (self.now, self.answer_within);
         let circuit = self.laws.circuits.entry((who.process, base.to_string())).or_default();
         circuit.under_way.retain(|(_, since)| now < *since + patience.saturating_sub(SECOND));
