@@ -37,6 +37,8 @@ pub(crate) struct Disk {
     trouble: Option<(Trouble, Moment)>,
     /// After so many good writes one goes wrong in this way.
     spoils: Vec<(u32, Spoil)>,
+    /// How many writes were asked for.
+    pub(crate) writes: u32,
     /// When something last went wrong.
     pub(crate) last_trouble: Option<Moment>,
 }
@@ -68,6 +70,7 @@ impl Disk {
 
     /// How the next write goes.
     pub(crate) fn fate_of_write(&mut self, now: Moment) -> Option<Spoil> {
+        self.writes += 1;
         if self.in_trouble(now).is_some() {
             return Some(Spoil::Refused);
         }

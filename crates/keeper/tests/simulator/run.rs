@@ -26,6 +26,10 @@ pub(crate) struct Outcome {
     pub(crate) violation: Option<Violation>,
     pub(crate) story: Vec<String>,
     pub(crate) tally: Tally,
+    /// How many steps each process has made, in all its lives.
+    pub(crate) steps: Vec<u64>,
+    /// How many writes each disk was asked for.
+    pub(crate) writes: Vec<u32>,
 }
 
 /// Runs it; `told` asks for the story.
@@ -53,7 +57,9 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         state.tally.seeds = 1;
         state.tally.checked(&state.laws.checks);
         let story = std::mem::take(&mut state.story.lines);
-        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone() }
+        let steps = state.processes.iter().map(|process| process.steps).collect();
+        let writes = state.disks.iter().map(|disk| disk.writes).collect();
+        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone(), steps, writes }
     })
 }
 
@@ -127,7 +133,7 @@ fn happens(world: &Shared, what: What) {
     }
 }
 
-fn lose_power(world: &Shared, host: usize, dark: Duration) {
+pub(crate) fn lose_power(world: &Shared, host: usize, dark: Duration) {
     let (back, processes) = world.look(|state| {
         let processes: Vec<usize> =
             (0..state.processes.len()).filter(|process| state.processes[*process].who.host == host).collect();
@@ -149,9 +155,10 @@ impl What {
     fn changes(self, state: &mut State) {
         let now = state.now;
         match self {
-            Self::CrashAtStep { process, steps, back_after } => {
+            Self::CrashAtStep { process, steps, back_after, takes_power } => {
                 let process = &mut state.processes[process];
-                (process.dies_in, process.back_after) = (Some(steps), back_after);
+                process.dies_in = Some(steps);
+                (process.back_after, process.takes_power) = (back_after, takes_power);
             }
             Self::StorePower { dark } => {
                 state.rows.lose_power();

@@ -46,8 +46,8 @@ pub(crate) enum What {
     Ask { process: usize, ask: Ask, patience: Option<Duration> },
     /// A process is killed where it stands.
     Kill { process: usize, back_after: Duration },
-    /// A process dies at its so many-th step from now.
-    CrashAtStep { process: usize, steps: u32, back_after: Duration },
+    /// A process dies when it has made so many more steps, perhaps because its host loses its power.
+    CrashAtStep { process: usize, steps: u32, back_after: Duration, takes_power: bool },
     /// A host loses its power, and what its disks had not synced.
     Power { host: usize, dark: Duration },
     /// The machine of the store does, where it is none of the hosts.

@@ -59,7 +59,9 @@ impl State {
     fn law_1_only_what_is_durable(&mut self, order: &Order, hand_out: &HandOut) {
         self.laws.checks[1] += 1;
         let token = hand_out.access_token.expose();
-        let rows = self.rows.row(order.connection).connection.good_for(order.who);
+        let row = &self.rows.row(order.connection).connection;
+        let is_its_own = self.laws.replaced.get(&order.connection).is_some_and(|(_, by)| *by == order.who);
+        let rows = row.good_for(order.who).chain(Some(&row.seen).filter(|_| !is_its_own));
         let in_store = rows.into_iter().any(|row| {
             let held = row.held.as_ref().and_then(|held| held.access.as_ref());
             let late = row.candidates.iter().map(|kept| &kept.response.access_token);
