@@ -277,6 +277,16 @@ fn law_7_what_is_refused_on_top_of_an_unknown_leaves_it_unknown() {
 }
 
 #[test]
+fn law_12_a_server_that_is_not_reached_does_not_shorten_its_pause() {
+    let asked = failed(&held(), Purpose::Refresh, &refusal(134), NOW);
+    let Condition::BackingOff { until, .. } = asked.condition else { panic!("{:?}", asked.condition) };
+    let unreached = asked.unreached(&Unreachable::TimedOut, NOW.plus(10), Jitter::LEAST);
+    assert_eq!(unreached.condition, Condition::BackingOff { until, failures: 2 });
+    let over = asked.unreached(&Unreachable::TimedOut, until.plus(10), Jitter::LEAST);
+    assert_eq!(over.condition, Condition::BackingOff { until: until.plus(11), failures: 2 });
+}
+
+#[test]
 fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
     let ahead = NOW.plus(365 * DAY);
     let open = unanswered(&kept_by("never"), ahead);

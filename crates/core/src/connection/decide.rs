@@ -174,7 +174,7 @@ impl Connection {
 
     /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong
     /// (law 11), and is over; unless by so little that the clock was only measured anew since.
-    fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
+    pub(super) fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
         let left = until.since(self.skew.server_time(now));
         let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_add(Skew::AGREEMENT);
         (1..=longest).contains(&left)

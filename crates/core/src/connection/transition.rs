@@ -250,7 +250,11 @@ impl Connection {
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
         }
-        let wait = |asked| at.after(schedule::backoff(failures, asked, &self.policy, jitter));
+        let earlier = self.pause_without_a_word(failure, now);
+        let wait = |asked| {
+            let until = at.after(schedule::backoff(failures, asked, &self.policy, jitter));
+            earlier.map_or(until, |earlier| until.max(earlier))
+        };
         next.condition = match (judgement.verdict, judgement.spent) {
             // Obtaining anew says nothing about the grant that is held.
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
@@ -272,6 +276,18 @@ impl Connection {
             }
         };
         next
+    }
+
+    /// Where the server has said nothing, the pause that it asked for before lasts (law 12).
+    fn pause_without_a_word(&self, failure: &Failure, now: UnixTime) -> Option<UnixTime> {
+        let until = match (failure, self.condition) {
+            (
+                Failure::Unreachable(_) | Failure::NoAnswer(_),
+                Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
+            ) => until,
+            _ => return None,
+        };
+        self.is_still_to_come(until, self.policy.longest_pause(), now).then_some(until)
     }
 
     /// Notes that no connection came about. Nothing was presented: an open intent stays open, and what a person must
