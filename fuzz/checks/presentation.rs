@@ -20,6 +20,7 @@ pub(super) fn plan(purpose: Purpose) -> Plan {
         kernel: KERNEL.to_owned(),
         process: 1,
         forced: false,
+        settled: false,
         correlation_id: "correlation".to_owned(),
     }
 }

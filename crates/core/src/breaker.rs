@@ -14,7 +14,7 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// The longest pause between two probes.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// How a server is doing, as far as this process knows. Times are this host's.
+/// How a server is doing, as far as this process knows. Times are those of a clock that nobody sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Breaker {
     /// Requests go out.

@@ -32,6 +32,7 @@ fn plan(purpose: Purpose, now: UnixTime) -> Plan {
         kernel: "kernel".into(),
         process: 7,
         forced: false,
+        settled: false,
         correlation_id: "correlation".into(),
     }
 }
@@ -320,6 +321,34 @@ fn law_11_a_pause_that_was_written_under_a_wrong_clock_ends() {
 }
 
 #[test]
+fn law_7_what_is_refused_on_top_of_an_unknown_leaves_it_unknown() {
+    let open = unanswered(&kept_by("never"), NOW);
+    let blocked = |connection: &Connection| {
+        !matches!(connection.decide(&Cause::Asked, NOW.plus(200)), Decision::Fly(_))
+    };
+    assert!(blocked(&open), "the access token lives");
+    let new_request_token = failed(&open, Purpose::Obtain, &refusal(134), NOW.plus(100));
+    assert!(blocked(&new_request_token), "obtaining anew says nothing about the refresh token");
+    let again = failed(&open, Purpose::Refresh, &refusal(134), NOW.plus(100));
+    assert!(blocked(&again), "nor does what never came to the token");
+    assert_eq!(again.intent.as_ref().unwrap().first_presented_at, NOW);
+    let gone = failed(&open, Purpose::Refresh, &refusal(108), NOW.plus(100));
+    assert_eq!(gone.intent, None, "the server has said what it thinks of it");
+    let once = failed(&kept_by("never"), Purpose::Refresh, &refusal(134), NOW);
+    assert_eq!(once.intent, None, "nothing was unknown before");
+}
+
+#[test]
+fn law_12_a_server_that_is_not_reached_does_not_shorten_its_pause() {
+    let asked = failed(&held(), Purpose::Refresh, &refusal(134), NOW);
+    let Condition::BackingOff { until, .. } = asked.condition else { panic!("{:?}", asked.condition) };
+    let unreached = asked.unreached(&Unreachable::TimedOut, NOW.plus(10), Jitter::LEAST);
+    assert_eq!(unreached.condition, Condition::BackingOff { until, failures: 2 });
+    let over = asked.unreached(&Unreachable::TimedOut, until.plus(10), Jitter::LEAST);
+    assert_eq!(over.condition, Condition::BackingOff { until: until.plus(11), failures: 2 });
+}
+
+#[test]
 fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
     let ahead = NOW.plus(365 * DAY);
     let open = unanswered(&kept_by("never"), ahead);
@@ -334,6 +363,17 @@ fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
         !matches!(within.decide(&Cause::Asked, NOW), Decision::Fly(_)),
         "nobody knows how long ago that was"
     );
+}
+
+#[test]
+fn law_11_a_renewal_is_not_put_off_by_a_wrong_clock() {
+    let ahead = held_at(NOW.plus(3 * 365 * DAY));
+    assert!(matches!(ahead.decide(&Cause::Due, NOW), Decision::Fly(_)), "three years are not waited for");
+    assert_eq!(held_at(NOW.plus(60)).decide(&Cause::Due, NOW), Decision::NotDue);
+}
+
+fn held_at(at: UnixTime) -> Connection {
+    refreshed(&held(), &tokens("a2", "r2"), at)
 }
 
 #[test]

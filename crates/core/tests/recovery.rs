@@ -39,6 +39,7 @@ fn presenting(connection: &Connection, purpose: Purpose, token: &str, grant: &st
         kernel: "kernel".into(),
         process: 7,
         forced: false,
+        settled: false,
         correlation_id: format!("correlation-{token}"),
     })
 }

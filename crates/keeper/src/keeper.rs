@@ -102,6 +102,7 @@ impl Keeper {
             watch: Watch::default(),
             breakers: Mutex::default(),
             is_draining: AtomicBool::new(false),
+            held_in_memory: Mutex::default(),
             in_the_air: AtomicUsize::new(0),
         };
         Self { kit: Arc::new(kit), flights: Arc::default(), threads, runtime: OnceLock::new() }
@@ -113,7 +114,7 @@ impl Keeper {
     /// # Errors
     /// When the store cannot be read.
     pub fn peek(&self, connection: &str, min_ttl: Duration) -> Result<Option<HandOut>, Error> {
-        if self.kit.rescue.is_needed() {
+        if self.kit.rescue.is_needed() || self.kit.is_held_in_memory(connection) {
             return Ok(None);
         }
         let (kept, now) = (self.kit.read(connection)?, self.kit.now());

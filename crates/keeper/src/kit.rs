@@ -14,7 +14,7 @@ use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::{HostClock, Skew};
 use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,8 @@ pub(crate) struct Kit {
     pub(crate) breakers: Mutex<BTreeMap<String, Breaker>>,
     /// True while something goes on taking rescue files into the store.
     pub(crate) is_draining: AtomicBool,
+    /// The connections whose newest answer is nowhere but in memory, though a write that failed may show it (law 1).
+    pub(crate) held_in_memory: Mutex<BTreeSet<String>>,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
 }
@@ -166,6 +168,21 @@ impl Kit {
         }
     }
 
+    /// Notes, or forgets, that a connection's newest answer is nowhere but in memory.
+    pub(crate) fn hold_in_memory(&self, name: &str, is_held: bool) {
+        let mut held = self.held_in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_held {
+            held.insert(name.to_owned());
+        } else {
+            held.remove(name);
+        }
+    }
+
+    /// True while what the store shows of this connection may not be durable, as far as this process knows.
+    pub(crate) fn is_held_in_memory(&self, name: &str) -> bool {
+        self.held_in_memory.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
     /// From here on, whoever ends the process leaves an open intent behind.
     pub(crate) fn take_off(&self) -> Result<InTheAir<'_>, Error> {
         let one_more = |count: usize| (count != GROUNDED).then_some(count + 1);
@@ -240,11 +257,11 @@ impl Kit {
     /// Law 12: a server that fails for all is asked by one probe at a time, with a connection that can afford it: one
     /// whose answer may get lost without harm now. A person may always ask.
     pub(crate) fn passage(&self, seen: &Connection, base: &Origin, cause: &Cause) -> Result<(), Error> {
-        let now = self.now();
+        let (now, here) = (self.now(), self.time_since_boot());
         let can_afford = seen.policy.replay == ReplayRule::Always || seen.living_access(now).is_none();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
-        let (next, passage) = breaker.ask(now, self.answer_within);
+        let (next, passage) = breaker.ask(here, self.answer_within);
         match passage {
             _ if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
             Passage::Free => Ok(()),
@@ -253,16 +270,23 @@ impl Kit {
                 Ok(())
             }
             Passage::Probe => Err(Error::ServerFails { base: base.clone(), until: now }),
-            Passage::Shut(until) => Err(Error::ServerFails { base: base.clone(), until }),
+            Passage::Shut(until) => {
+                Err(Error::ServerFails { base: base.clone(), until: now.plus(until.since(here)) })
+            }
         }
     }
 
     /// A server has answered for itself, or has failed.
     pub(crate) fn server(&self, base: &Origin, answered: bool) {
-        let now = self.now();
+        let here = self.time_since_boot();
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = breakers.entry(base.to_string()).or_default();
-        *breaker = if answered { breaker.answered() } else { breaker.failed(now, self.random.jitter()) };
+        *breaker = if answered { breaker.answered() } else { breaker.failed(here, self.random.jitter()) };
+    }
+
+    /// What breakers count by: it outlives no process, so that a clock which nobody sets will do (law 11).
+    fn time_since_boot(&self) -> UnixTime {
+        UnixTime(i64::try_from(self.clock.since_boot().as_secs()).unwrap_or(i64::MAX))
     }
 
     /// True while a line that was connected at `since` may be trusted to be open.

@@ -37,9 +37,9 @@ pub(crate) async fn make_durable(
     next: &Connection,
 ) -> Kept {
     let mut from = from.clone();
-    loop {
+    let kept = loop {
         let store_error = match kit.commit(claim, &from, next) {
-            Ok(()) => return Kept::InStore,
+            Ok(()) => break Kept::InStore,
             // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
             Err(WriteError::Moved(current))
                 if is_same_answer(&current, next) && current.version() != from =>
@@ -47,18 +47,21 @@ pub(crate) async fn make_durable(
                 from = current.version();
                 continue;
             }
-            Err(WriteError::Moved(current)) => return Kept::Overtaken(current),
+            Err(WriteError::Moved(current)) => break Kept::Overtaken(current),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
         match blocking(|| kit.rescue.keep(&kit.random.id(), &from, next, kit.now())) {
-            Ok(path) => return Kept::InRescueFile(path),
+            Ok(path) => break Kept::InRescueFile(path),
             Err(error) => {
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
             }
         }
+        kit.hold_in_memory(&next.name, true);
         kit.clock.sleep(HOLD).await;
-    }
+    };
+    kit.hold_in_memory(&next.name, false);
+    kept
 }
 
 /// True when both hold what one answer brought.
@@ -181,7 +184,9 @@ fn set_aside(kit: &Kit, seen: &Connection, next: &Connection, rescued: &Rescued)
         let at = held.refreshed_at.map_or_else(|| kit.now(), |at| next.skew.host_time(at));
         let answered =
             Answered { base: held.base.clone(), sent_at: at, received_at: at, date: None, host: kit.host() };
-        aside = aside.set_aside(&rescued.from, &response, &answered, Aside::Late);
+        // A grant that was obtained is of its own kind: a refresh of the former one proves nothing against it.
+        let from = Version { grant_id: next.version().grant_id, ..rescued.from.clone() };
+        aside = aside.set_aside(&from, &response, &answered, Aside::Late);
     }
     aside
 }

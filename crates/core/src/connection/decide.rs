@@ -108,9 +108,10 @@ impl Connection {
         if self.living_access(now).is_some_and(|(access, _)| access.token.fingerprint() != *rejected) {
             return Decision::HandOut;
         }
-        // While the forced refresh is still under way there is something to wait for: its claim.
-        let is_under_way =
-            self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at);
+        // While the forced refresh is still under way there is something to wait for: its claim. When its sender has given
+        // up it is not.
+        let is_under_way = self.intent.as_ref().is_some_and(|intent| intent.forced)
+            && !matches!(self.condition, Condition::Uncertain { .. });
         if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
             && self.is_still_to_come(until, self.policy.rejection_pause, now)
             && !is_under_way
@@ -154,9 +155,7 @@ impl Connection {
     /// Until when the refresh token may not be presented, because its last presentation has an unknown outcome (law 7).
     #[must_use]
     pub fn forbids_presenting(&self, now: UnixTime) -> Option<UnixTime> {
-        let open = self.intent.as_ref()?;
-        let refresh = if open.purpose == Purpose::Refresh { open } else { open.beneath.as_deref()? };
-        let from = self.replay_from(refresh, now);
+        let from = self.replay_from(self.unsettled()?, now);
         (from > self.skew.server_time(now)).then_some(from)
     }
 
@@ -187,7 +186,7 @@ impl Connection {
 
     /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong
     /// (law 11), and is over; unless by so little that the clock was only measured anew since.
-    fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
+    pub(super) fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
         let left = until.since(self.skew.server_time(now));
         let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_add(Skew::AGREEMENT);
         (1..=longest).contains(&left)
@@ -195,10 +194,10 @@ impl Connection {
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {
         let server_now = self.skew.server_time(now);
-        // Tokens from the future: nobody knows how long they have been held.
+        // Tokens from the future were issued while a clock stood wrong: nobody knows how long they have been held.
         let refreshed_at = self.held.as_ref().and_then(|held| held.refreshed_at);
-        let odd = refreshed_at.is_some_and(|at| at.since(server_now) > Skew::AGREEMENT);
-        self.renew_at().is_some_and(|at| odd || at <= server_now)
+        let is_odd = refreshed_at.is_some_and(|at| at.since(server_now) > Skew::AGREEMENT);
+        self.renew_at().is_some_and(|at| at <= server_now || is_odd)
     }
 
     /// True when the refresh token is past its date. It is tried all the same: the clock may be wrong.

@@ -177,8 +177,10 @@ pub struct Intent {
     pub process: u32,
     /// The `concur-correlationid` of the request.
     pub correlation_id: String,
-    /// A presentation of the refresh token whose outcome was unknown when a request token, or a refresh token that was
-    /// replaced, was presented: neither makes it known (law 7).
+    /// True when a rejection by the API forced it (law 12).
+    pub forced: bool,
+    /// An earlier presentation of a refresh token whose outcome nobody knows, and over which this one was written: it
+    /// stands open again when this one is refused and nothing is spent by it (law 7).
     pub beneath: Option<Box<Intent>>,
 }
 
@@ -415,6 +417,15 @@ impl Connection {
         // Nobody knows how long these tokens have been held: better now than too late.
         let Some(refreshed_at) = held.refreshed_at else { return Some(UnixTime(0)) };
         Some(schedule::renew_at(refreshed_at, held.refresh_expiry.map(Expiry::at), &self.policy, jitter))
+    }
+
+    /// The presentation of a refresh token whose outcome nobody knows.
+    fn unsettled(&self) -> Option<&Intent> {
+        let intent = self.intent.as_ref()?;
+        match intent.purpose {
+            Purpose::Refresh => Some(intent),
+            Purpose::Obtain => intent.beneath.as_deref(),
+        }
     }
 
     /// The access token while it lives, and how many seconds it has left.

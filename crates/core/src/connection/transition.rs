@@ -33,6 +33,8 @@ pub struct Plan {
     pub process: u32,
     /// True when a rejection by the API forces it (law 12).
     pub forced: bool,
+    /// True when the open intent was refused in this very flight: nothing about it is unknown.
+    pub settled: bool,
     /// The `concur-correlationid` that the request will carry: where no answer comes, it is all that support can ask
     /// about.
     pub correlation_id: String,
@@ -73,17 +75,19 @@ impl Connection {
             (Some(held), Purpose::Refresh) => (held.grant_id.clone(), held.generation),
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
-        let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
-        let beneath = match (&self.intent, before, plan.purpose) {
-            (Some(open), None, purpose)
-                if open.purpose == Purpose::Refresh
-                    && (purpose == Purpose::Obtain || self.is_replaced(&plan.presented)) =>
-            {
-                Some(Box::new(open.clone()))
-            }
-            (Some(open), ..) => open.beneath.clone(),
-            (None, ..) => None,
+        let unsettled = match &self.intent {
+            Some(intent) if plan.settled => intent.beneath.as_deref(),
+            _ => self.unsettled(),
         };
+        let before = unsettled.filter(|intent| intent.presented == plan.presented);
+        let beneath = match plan.purpose {
+            // Neither says anything about the refresh token in force.
+            Purpose::Obtain => unsettled,
+            Purpose::Refresh if self.is_replaced(&plan.presented) => unsettled,
+            // Where a repetition is harmless there is nothing to be remembered.
+            Purpose::Refresh => before.filter(|_| self.policy.replay != ReplayRule::Always),
+        };
+        let beneath = beneath.map(|intent| Box::new(Intent { beneath: None, ..intent.clone() }));
         next.intent = Some(Intent {
             beneath,
             first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
@@ -97,6 +101,7 @@ impl Connection {
             kernel: plan.kernel,
             process: plan.process,
             correlation_id: plan.correlation_id,
+            forced: plan.forced,
         });
         next
     }
@@ -146,10 +151,7 @@ impl Connection {
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
             // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
-            next.intent = match &self.intent {
-                Some(intent) if obtaining => intent.beneath.as_deref().cloned(),
-                intent => intent.clone(),
-            };
+            next.intent = next.unsettled().cloned();
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
@@ -222,15 +224,6 @@ impl Connection {
         kept
     }
 
-    /// What is still unknown when the last presentation has come to nothing: one before it, of the same token, or of the
-    /// refresh token that a request token was presented instead of (law 7). Where a token may be presented at any time,
-    /// nobody needs to know.
-    fn still_open(&self) -> Option<Intent> {
-        let intent = self.intent.as_ref()?;
-        let matters = self.policy.replay != ReplayRule::Always;
-        if intent.is_replay() && matters { Some(intent.clone()) } else { intent.beneath.as_deref().cloned() }
-    }
-
     /// The refresh token in force, as one that another has replaced; none where that is the same.
     pub(super) fn replaced_by(&self, new: Option<&RefreshToken>, answered: &Answered) -> Option<Previous> {
         let old = self.held.as_ref()?;
@@ -266,12 +259,21 @@ impl Connection {
         let gave_undocumented_code = fault.is_undocumented();
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
-            next.intent = self.still_open();
+            // What an earlier presentation has left unknown stays so, unless the server says that this token is no good.
+            let is_final = judgement.verdict == Verdict::GrantGone
+                && purpose == Purpose::Refresh
+                && !self.presents_a_replaced_token();
+            next.intent =
+                next.intent.and_then(|intent| intent.beneath).filter(|_| !is_final).map(|open| *open);
         }
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
         }
-        let wait = |asked| at.after(schedule::backoff(failures, asked, &self.policy, jitter));
+        let earlier = self.pause_without_a_word(failure, now);
+        let wait = |asked| {
+            let until = at.after(schedule::backoff(failures, asked, &self.policy, jitter));
+            earlier.map_or(until, |earlier| until.max(earlier))
+        };
         next.condition = match (judgement.verdict, judgement.spent) {
             // Obtaining anew says nothing about the grant that is held, nor does a token that was replaced.
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
@@ -294,6 +296,18 @@ impl Connection {
             }
         };
         next
+    }
+
+    /// Where the server has said nothing, the pause that it asked for before lasts (law 12).
+    fn pause_without_a_word(&self, failure: &Failure, now: UnixTime) -> Option<UnixTime> {
+        let until = match (failure, self.condition) {
+            (
+                Failure::Unreachable(_) | Failure::NoAnswer(_),
+                Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
+            ) => until,
+            _ => return None,
+        };
+        self.is_still_to_come(until, self.policy.longest_pause(), now).then_some(until)
     }
 
     /// Notes that no connection came about. Nothing was presented: an open intent stays open, and what a person must

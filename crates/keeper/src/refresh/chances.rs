@@ -43,6 +43,7 @@ impl Flight<'_> {
         // A chance that cannot be taken is none: what the server said goes before that.
         match self.chance(&refused).unwrap_or(Chance::None) {
             Chance::Again => {
+                self.settled = refused.judgement.spent == Spent::No && self.seen.version() == refused.from;
                 self.refused = Some(refused.failed);
                 Ok(ControlFlow::Continue(self))
             }

@@ -44,7 +44,8 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     let claim = kit.claim(&order.name).await?; // claim
     failpoint::pass("claimed");
     let (base, chances) = (connected.base.clone(), Chances::default());
-    let flight = Flight { kit, order, claim, seen, app, base, purpose, chances, refused: None };
+    let flight =
+        Flight { kit, order, claim, seen, app, base, purpose, chances, refused: None, settled: false };
     let mut flight = match flight.look_again().await? {
         ControlFlow::Continue(flight) => flight, // look again
         ControlFlow::Break(hand_out) => return Ok(hand_out),
@@ -102,6 +103,8 @@ struct Flight<'a> {
     chances: Chances,
     /// What the last refusal made of the connection: it is written down when nothing more can be tried.
     refused: Option<Box<Connection>>,
+    /// The open intent is this flight's own, and was refused without anything being spent.
+    settled: bool,
 }
 
 impl Flight<'_> {
@@ -135,7 +138,7 @@ impl Flight<'_> {
     async fn begin_anew(self) -> Result<ControlFlow<HandOut, Self>, Error> {
         drop(self.claim);
         let claim = self.kit.claim(&self.order.name).await?;
-        Self { claim, refused: None, ..self }.look_again().await
+        Self { claim, refused: None, settled: false, ..self }.look_again().await
     }
 
     /// The line that was connected, if it is still good: a sibling's tokens may live elsewhere, and an idle line may
@@ -181,7 +184,7 @@ impl Flight<'_> {
 
     /// Intent, send, commit.
     async fn present(&mut self, grant: Grant, line: Box<dyn Line>) -> Result<Outcome, Error> {
-        let Self { kit, order, purpose, .. } = *self;
+        let Self { kit, order, purpose, settled, .. } = *self;
         if self.refused.is_none()
             && purpose == Purpose::Refresh
             && let Some(until) = self.seen.forbids_presenting(kit.now())
@@ -190,7 +193,7 @@ impl Flight<'_> {
             return Err(Kit::blocked(&self.seen, Blocked::Until(until)));
         }
         let (seen, app, base) = (&self.seen, &self.app, &self.base);
-        let presentation = Presentation { kit, order, seen, app, grant, purpose, base };
+        let presentation = Presentation { kit, order, seen, app, grant, purpose, base, settled };
         let outcome = presentation.present(self.claim.as_mut(), line).await;
         if matches!(outcome, Err(Error::Store(_)))
             && let Some(failed) = self.refused.take()

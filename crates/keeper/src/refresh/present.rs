@@ -42,6 +42,8 @@ pub(super) struct Presentation<'a> {
     pub(super) grant: Grant,
     pub(super) purpose: Purpose,
     pub(super) base: &'a Origin,
+    /// The open intent is this flight's own, and was refused without anything being spent.
+    pub(super) settled: bool,
 }
 
 impl Presentation<'_> {
@@ -102,6 +104,7 @@ impl Presentation<'_> {
             kernel: lock.to_owned(),
             process: std::process::id(),
             forced: matches!(self.order.cause, Cause::Rejected(_)),
+            settled: self.settled,
             correlation_id: self.kit.random.id(),
         })
     }

@@ -8,7 +8,7 @@ use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// What SAP asks a client to wait after a timeout, a 5xx, or announced maintenance.
-const PAUSE: u64 = 300;
+pub(crate) const PAUSE: u64 = 300;
 /// The longest Retry-After that is honoured.
 const LONGEST_PAUSE: u64 = 24 * 3600;
 

@@ -37,6 +37,8 @@ pub(crate) struct Disk {
     trouble: Option<(Trouble, Moment)>,
     /// After so many good writes one goes wrong in this way.
     spoils: Vec<(u32, Spoil)>,
+    /// How many writes were asked for.
+    pub(crate) writes: u32,
     /// When something last went wrong.
     pub(crate) last_trouble: Option<Moment>,
 }
@@ -68,6 +70,7 @@ impl Disk {
 
     /// How the next write goes.
     pub(crate) fn fate_of_write(&mut self, now: Moment) -> Option<Spoil> {
+        self.writes += 1;
         if self.in_trouble(now).is_some() {
             return Some(Spoil::Refused);
         }
@@ -105,6 +108,12 @@ impl<T: Clone> Kept<T> {
         self.unsynced = Some((now, who, false));
     }
 
+    /// What this process may take for durable: it cannot know that another one's sync has failed.
+    pub(crate) fn good_for(&self, who: Who) -> impl Iterator<Item = &T> {
+        let may_be_trusted = self.unsynced.is_some_and(|(_, by, failed)| !failed || by != who);
+        std::iter::once(&self.synced).chain(may_be_trusted.then_some(&self.seen))
+    }
+
     pub(crate) fn sync(&mut self) {
         self.synced = self.seen.clone();
         self.unsynced = None;
@@ -118,12 +127,14 @@ impl<T: Clone> Kept<T> {
     }
 
     /// Pages whose sync has failed count as clean: the kernel does not try again.
-    pub(crate) fn write_back(&mut self, now: Moment) {
+    pub(crate) fn write_back(&mut self, now: Moment) -> bool {
         let is_due =
             |(since, _, failed): (Moment, Who, bool)| !failed && now.saturating_sub(since) >= WRITEBACK;
-        if self.unsynced.is_some_and(is_due) {
+        let is_due = self.unsynced.is_some_and(is_due);
+        if is_due {
             self.sync();
         }
+        is_due
     }
 
     pub(crate) fn lose_power(&mut self) {

@@ -265,7 +265,9 @@ impl Author {
         if self.dice.one_in(4) {
             return What::Kill { process, back_after };
         }
-        What::CrashAtStep { process, steps: u32::try_from(self.dice.below(60)).unwrap_or(0), back_after }
+        let takes_power = self.plagues.contains(&Plague::Power) && self.dice.one_in(4);
+        let steps = u32::try_from(self.dice.below(60)).unwrap_or(0);
+        What::CrashAtStep { process, steps, back_after, takes_power }
     }
 
     fn power(&mut self) -> What {

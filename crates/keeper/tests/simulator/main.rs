@@ -16,7 +16,7 @@
 //! | `disk`, `store`, `shelf` | what is durable and what only seems so; claims |
 //! | `network`, `answers` | the way to the server and back |
 //! | `server` | the authorization server |
-//! | `scenario`, `generate`, `run` | what happens, made from a seed, and run |
+//! | `scenario`, `generate`, `run`, `peace` | what happens, made from a seed, and run; fair weather at the end |
 //! | `laws/` | what must hold |
 //! | `story`, `shrink`, `tally` | what is told of it |
 //! | `sweep` | every fault at every step |
@@ -28,6 +28,7 @@ mod disk;
 mod generate;
 mod laws;
 mod network;
+mod peace;
 mod process;
 mod run;
 mod scenario;
@@ -36,6 +37,7 @@ mod shelf;
 mod shrink;
 mod store;
 mod story;
+mod sweep;
 mod tally;
 mod world;
 
@@ -70,63 +72,64 @@ fn no_seed_breaks_a_law() {
         let scenario = generate::scenario(seed);
         let outcome = run::run(&scenario, true);
         println!("{scenario}\n{}\n\n{}", outcome.story.join("\n"), outcome.tally);
-        return assert_unbroken(&scenario);
+        return assert_unbroken(&scenario, &again(seed));
     }
     let from = number("SIMULATE_FROM").unwrap_or(0);
-    let seeds = from..from + number("SIMULATE_SEEDS").unwrap_or(SEEDS);
-    let (tally, broken) = simulate(seeds);
+    let seeds = number("SIMULATE_SEEDS").unwrap_or(SEEDS);
+    let (tally, broken) = simulate(seeds, |seed| generate::scenario(from + seed));
     eprintln!("{tally}");
     if let Some(seed) = broken {
-        assert_unbroken(&generate::scenario(seed));
+        assert_unbroken(&generate::scenario(from + seed), &again(from + seed));
     }
+}
+
+#[test]
+fn no_fault_at_any_step_breaks_a_law() {
+    let all = sweep::all();
+    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let (tally, broken) = simulate(all.len() as u64, |number| all[place(number)].clone());
+    eprintln!("{tally}");
+    if let Some(number) = broken {
+        assert_unbroken(&all[place(number)], "cargo test -p perennial --test simulator no_fault");
+    }
+    assert_eq!(sweep::left_out(&tally), Vec::<String>::new(), "{tally}");
+}
+
+fn again(seed: u64) -> String {
+    format!("SIMULATE_SEED={seed} cargo test -p perennial --test simulator no_seed")
 }
 
 /// Runs it; where a law breaks, tells the shortest story that breaks it.
-fn assert_unbroken(scenario: &Scenario) {
+fn assert_unbroken(scenario: &Scenario, again: &str) {
     let Some(violation) = run::run(scenario, false).violation else { return };
     let short = shrink::shrink(scenario, violation.law);
-    let outcome = run::run(&short, true);
-    let seed = scenario.seed;
-    panic!(
-        "seed {seed} breaks law {}: {}\n\n{short}\n{}\n\nagain: SIMULATE_SEED={seed} cargo test -p perennial --test simulator",
-        violation.law,
-        violation.what,
-        outcome.story.join("\n")
-    );
+    let story = run::run(&short, true).story.join("\n");
+    let (law, what) = (violation.law, violation.what);
+    panic!("law {law} is broken: {what}\n\n{short}\n{story}\n\nagain: {again}");
 }
 
-/// Runs seeds on all cores, each run on one thread. Returns the least seed found that breaks a law.
-fn simulate(seeds: std::ops::Range<u64>) -> (Tally, Option<u64>) {
-    let (next, end, began) = (AtomicU64::new(seeds.start), seeds.end, Instant::now());
-    let (is_broken, broken, sum) = (AtomicBool::new(false), Mutex::new(None), Mutex::new(Tally::default()));
-    let told = Mutex::new(Instant::now());
+/// Runs scenarios on all cores, each on one thread. Returns the first that was found to break a law.
+fn simulate(count: u64, scenario: impl Fn(u64) -> Scenario + Sync) -> (Tally, Option<u64>) {
+    let (next, began) = (AtomicU64::new(0), Instant::now());
+    let (broken, sum, told) = (Mutex::new(None), Mutex::new(Tally::default()), Mutex::new(began));
+    let is_broken = AtomicBool::new(false);
     let work = || {
         let mut own = Tally::default();
         while !is_broken.load(Ordering::SeqCst) {
-            let seed = next.fetch_add(1, Ordering::SeqCst);
-            if seed >= end {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            if number >= count {
                 break;
             }
-            let outcome = run::run(&generate::scenario(seed), false);
+            let outcome = run::run(&scenario(number), false);
             own.add(&outcome.tally);
             if let Some(violation) = outcome.violation {
+                eprintln!("number {number} breaks law {}: {}", violation.law, violation.what);
                 is_broken.store(true, Ordering::SeqCst);
                 let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
-                let least = broken.get_or_insert(seed);
-                *least = seed.min(*least);
-                eprintln!("seed {seed} breaks law {}: {}", violation.law, violation.what);
+                let least = broken.get_or_insert(number);
+                *least = number.min(*least);
             }
-            if let Ok(mut told) = told.try_lock()
-                && told.elapsed() > Duration::from_secs(5)
-            {
-                *told = Instant::now();
-                eprintln!(
-                    "{} of {} seeds, {} s",
-                    seed - seeds.start,
-                    end - seeds.start,
-                    began.elapsed().as_secs()
-                );
-            }
+            tell_progress(&told, || format!("{number} of {count} runs, {} s", began.elapsed().as_secs()));
         }
         sum.lock().unwrap_or_else(PoisonError::into_inner).add(&own);
     };
@@ -137,4 +140,12 @@ fn simulate(seeds: std::ops::Range<u64>) -> (Tally, Option<u64>) {
     });
     let tally = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     (tally, broken.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn tell_progress(told: &Mutex<Instant>, words: impl FnOnce() -> String) {
+    let Ok(mut told) = told.try_lock() else { return };
+    if told.elapsed() > Duration::from_secs(5) {
+        *told = Instant::now();
+        eprintln!("{}", words());
+    }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) dies_in: Option<u32>,
     /// When it is started again after that.
     pub(crate) back_after: Duration,
+    /// Its host loses its power with it.
+    pub(crate) takes_power: bool,
     pub(crate) steps: u64,
     keeper: Option<Arc<Keeper>>,
     callers: Vec<AbortHandle>,
@@ -84,6 +86,7 @@ impl Process {
             is_running: false,
             dies_in: None,
             back_after: Duration::ZERO,
+            takes_power: false,
             steps: 0,
             keeper: None,
             callers: Vec::new(),

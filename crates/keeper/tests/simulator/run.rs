@@ -1,18 +1,18 @@
 //! Runs a scenario: events, then a fair period, then the question whether everything lives.
 
-use crate::clocks::{DAY, HOUR, Host, MINUTE};
+use crate::clocks::Host;
 use crate::dice::Dice;
 use crate::disk::{Disk, Trouble};
 use crate::laws::{Laws, Violation};
 use crate::network::Weather;
-use crate::process::{self, Ask, Kind, Make, Process};
+use crate::peace;
+use crate::process::{self, Make, Process};
 use crate::scenario::{Event, Scenario, What};
 use crate::server::Server;
-use crate::store::{Row, Rows, name_of};
+use crate::store::{Row, Rows};
 use crate::story::Story;
 use crate::tally::Tally;
 use crate::world::{Crash, STORE_DISK, Shared, State, World};
-use perennial::{Error, HandOut};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +26,10 @@ pub(crate) struct Outcome {
     pub(crate) violation: Option<Violation>,
     pub(crate) story: Vec<String>,
     pub(crate) tally: Tally,
+    /// How many steps each process has made, in all its lives.
+    pub(crate) steps: Vec<u64>,
+    /// How many writes each disk was asked for.
+    pub(crate) writes: Vec<u32>,
 }
 
 /// Runs it; `told` asks for the story.
@@ -53,7 +57,9 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         state.tally.seeds = 1;
         state.tally.checked(&state.laws.checks);
         let story = std::mem::take(&mut state.story.lines);
-        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone() }
+        let steps = state.processes.iter().map(|process| process.steps).collect();
+        let writes = state.disks.iter().map(|disk| disk.writes).collect();
+        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone(), steps, writes }
     })
 }
 
@@ -101,9 +107,9 @@ async fn live(world: &Shared, make: &Make, scenario: &Scenario) {
         happens(world, *what);
     }
     world.until(scenario.length).await;
-    peace(world, make).await;
+    peace::comes(world, make).await;
     for connection in 0..scenario.connections {
-        comes_back(world, connection, scenario.processes.len()).await;
+        peace::finds_it_alive(world, connection, scenario.processes.len()).await;
     }
 }
 
@@ -128,7 +134,7 @@ fn happens(world: &Shared, what: What) {
     }
 }
 
-fn lose_power(world: &Shared, host: usize, dark: Duration) {
+pub(crate) fn lose_power(world: &Shared, host: usize, dark: Duration) {
     let (back, processes) = world.look(|state| {
         let processes: Vec<usize> =
             (0..state.processes.len()).filter(|process| state.processes[*process].who.host == host).collect();
@@ -150,9 +156,10 @@ impl What {
     fn changes(self, state: &mut State) {
         let now = state.now;
         match self {
-            Self::CrashAtStep { process, steps, back_after } => {
+            Self::CrashAtStep { process, steps, back_after, takes_power } => {
                 let process = &mut state.processes[process];
-                (process.dies_in, process.back_after) = (Some(steps), back_after);
+                process.dies_in = Some(steps);
+                (process.back_after, process.takes_power) = (back_after, takes_power);
             }
             Self::StorePower { dark } => {
                 state.rows.lose_power();
@@ -169,70 +176,6 @@ impl What {
             Self::Ask { .. } | Self::Kill { .. } | Self::Power { .. } => {}
         }
     }
-}
-
-/// The fair period: no faults any more, clocks that are right, all processes started anew, the right secret.
-async fn peace(world: &Shared, make: &Make) {
-    let (processes, connections) = world.look(|state| {
-        state.tell(None, || "peace".to_owned());
-        let now = state.now;
-        state.weather.clear_up();
-        state.disks.iter_mut().for_each(Disk::heal);
-        (0..state.processes.len()).for_each(|process| state.kill(process));
-        state.hosts.iter_mut().for_each(|host| host.come_to_its_senses(now));
-        (0..state.rows.rows.len()).for_each(|connection| state.put_secret_right(connection));
-        (state.processes.len(), state.rows.rows.len())
-    });
-    (0..processes).for_each(|process| process::start(world, make, process));
-    let began = world.now();
-    for quarter in 0..12_usize {
-        world.until(began + 15 * MINUTE * u32::try_from(quarter).unwrap_or(0)).await;
-        let process = quarter % processes;
-        process::ask(world, process, Ask::Sweep, None);
-        for connection in 0..connections {
-            process::ask(world, process, Ask::Token { connection, min_ttl: 60 }, None);
-        }
-    }
-    world.until(began + 3 * HOUR).await;
-}
-
-/// A connection is asked for a token; if there is none, a person asks once, and then there must be one. Where the grant
-/// is gone, a new request token brings a new one.
-async fn comes_back(world: &Shared, connection: usize, processes: usize) {
-    let mut served = token(world, connection % processes, connection).await;
-    if served.is_err() {
-        if world.look(|state| state.must_live(connection)) {
-            persons(world, connection, Ask::Refresh { connection }).await;
-        } else {
-            persons(world, connection, Ask::Reauthorize { connection }).await;
-        }
-        served = token(world, connection % processes, connection).await;
-    }
-    world.look(|state| {
-        state.tally.lives_proved += 1;
-        state.law_0_it_lives(connection, &served);
-    });
-    for process in 0..processes {
-        let served = token(world, process, connection).await;
-        world.look(|state| state.law_0_it_lives(connection, &served));
-    }
-}
-
-async fn persons(world: &Shared, connection: usize, ask: Ask) {
-    process::ask(world, connection % world.look(|state| state.processes.len()), ask, None);
-    let now = world.now();
-    world.until(now + 10 * MINUTE).await;
-}
-
-async fn token(world: &Shared, process: usize, connection: usize) -> Result<HandOut, Error> {
-    let keeper = world.look(|state| state.processes[process].keeper());
-    let Some(keeper) = keeper else { return Err(Error::Internal("no process runs".to_owned())) };
-    let who = world.look(|state| state.processes[process].who);
-    let order = world.look(|state| state.is_ordered(who, connection, Kind::Wanted { min_ttl: 60 }));
-    let served = tokio::time::timeout(DAY, keeper.token(&name_of(connection), MINUTE)).await;
-    let served = served.unwrap_or(Err(Error::Deadline));
-    world.look(|state| state.is_served(order, &served));
-    served
 }
 
 /// One key for all shelves of all runs, in a file as the engine wants it.

@@ -53,11 +53,12 @@ pub(crate) enum What {
         process: usize,
         back_after: Duration,
     },
-    /// A process dies at its so many-th step from now.
+    /// A process dies when it has made so many more steps, perhaps because its host loses its power.
     CrashAtStep {
         process: usize,
         steps: u32,
         back_after: Duration,
+        takes_power: bool,
     },
     /// A host loses its power, and what its disks had not synced.
     Power {

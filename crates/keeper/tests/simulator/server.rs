@@ -261,11 +261,6 @@ impl Server {
             grant.is_alive && grant.expires > now && is_good
         })
     }
-
-    /// The newest grant of a connection.
-    pub(crate) fn newest_grant(&self, connection: usize) -> Option<usize> {
-        self.grants.iter().rposition(|grant| grant.connection == connection)
-    }
 }
 
 impl Grant {

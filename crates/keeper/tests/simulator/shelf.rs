@@ -93,7 +93,11 @@ impl Shelf for SimShelf {
                 return Vec::new();
             }
             let files = &mut state.shelves[self.who.host];
-            files.values_mut().for_each(|file| file.write_back(now));
+            let written =
+                files.iter_mut().filter_map(|(name, file)| file.write_back(now).then(|| name.clone()));
+            let written: Vec<String> = written.collect();
+            written.iter().for_each(|name| state.shelf_became_durable(self.who.host, name));
+            let files = &state.shelves[self.who.host];
             files.iter().filter(|(_, file)| file.seen.is_some()).map(|(name, _)| name.clone()).collect()
         })
     }

@@ -56,10 +56,6 @@ impl Rows {
         self.locks.retain(|_, (holder, _)| holder.process != process);
     }
 
-    pub(crate) fn write_back(&mut self, now: crate::clocks::Moment) {
-        self.rows.values_mut().for_each(|row| row.connection.write_back(now));
-    }
-
     pub(crate) fn lose_power(&mut self) {
         self.rows.values_mut().for_each(|row| row.connection.lose_power());
     }
@@ -90,9 +86,20 @@ impl SimStore {
             if !state.rows.rows.contains_key(name) {
                 return Err(no_such(name));
             }
-            state.rows.write_back(state.now);
+            state.write_back();
             Ok(read(state, name))
         })
+    }
+}
+
+impl State {
+    /// What the kernel has written back by now.
+    fn write_back(&mut self) {
+        let now = self.now;
+        let rows = self.rows.rows.values_mut().map(|row| row.connection.write_back(now));
+        let written: Vec<usize> =
+            (0..).zip(rows).filter_map(|(number, written)| written.then_some(number)).collect();
+        written.into_iter().for_each(|number| self.became_durable(number));
     }
 }
 

@@ -38,15 +38,27 @@ impl Tally {
         *self.crashes.entry(step).or_default() += 1;
     }
 
+    pub(crate) fn has_crashed_at(&self, step: &str) -> bool {
+        self.crashes.contains_key(step)
+    }
+
+    pub(crate) fn has_met(&self, fate: &str) -> bool {
+        self.fates.contains_key(fate)
+    }
+
+    /// A fate's name, without its numbers.
+    pub(crate) fn name_of(fate: Fate) -> String {
+        let words = format!("{fate:?}");
+        words.split([' ', '(']).next().unwrap_or_default().to_owned()
+    }
+
     pub(crate) fn event(&mut self, kind: &'static str) {
         *self.events.entry(kind).or_default() += 1;
     }
 
     pub(crate) fn fate(&mut self, fate: Fate) {
         if fate != Fate::Clear {
-            let words = format!("{fate:?}");
-            let kind = words.split([' ', '(']).next().unwrap_or_default().to_owned();
-            *self.fates.entry(kind).or_default() += 1;
+            *self.fates.entry(Self::name_of(fate)).or_default() += 1;
         }
     }
 

@@ -7,6 +7,7 @@ use crate::disk::Disk;
 use crate::laws::{Laws, Violation};
 use crate::network::Weather;
 use crate::process::{self, Make, Process};
+use crate::run;
 use crate::server::Server;
 use crate::shelf::Files;
 use crate::store::Rows;
@@ -28,6 +29,34 @@ pub(crate) struct Who {
     pub(crate) host: usize,
     pub(crate) life: u32,
 }
+
+/// Every step of a process that touches the world: the store, a shelf, the network. It may die at each.
+pub(crate) const STEPS: [&str; 24] = [
+    "read",
+    "app",
+    "claim",
+    "claimed",
+    "look again",
+    "intend",
+    "intend, unsynced",
+    "intended",
+    "commit",
+    "commit, unsynced",
+    "committed",
+    "prepare the shelf",
+    "read the shelf",
+    "rescue",
+    "rescue, unsynced",
+    "rescued",
+    "forget",
+    "forget, unsynced",
+    "forgotten",
+    "connect",
+    "connected",
+    "send",
+    "sent",
+    "answered",
+];
 
 /// What unwinds a process that dies in the middle of a step. The kernel has taken its locks back by then.
 pub(crate) struct Crash;
@@ -93,7 +122,8 @@ impl World {
     pub(crate) fn step(self: &Arc<Self>, who: Who, name: &'static str) {
         match self.look(|state| state.fate_at(who, name)) {
             StepFate::LivesOn => return,
-            StepFate::Dies { back_after } => self.start_again(who.process, self.now() + back_after),
+            StepFate::Dies { back_after, takes_power: true } => run::lose_power(self, who.host, back_after),
+            StepFate::Dies { back_after, .. } => self.start_again(who.process, self.now() + back_after),
             StepFate::IsDead => {}
         }
         std::panic::panic_any(Crash);
@@ -141,7 +171,7 @@ impl World {
 
 enum StepFate {
     LivesOn,
-    Dies { back_after: Duration },
+    Dies { back_after: Duration, takes_power: bool },
     IsDead,
 }
 
@@ -171,7 +201,7 @@ impl State {
         let process = &mut self.processes[who.process];
         process.steps += 1;
         self.tally.steps += 1;
-        let back_after = process.back_after;
+        let (back_after, takes_power) = (process.back_after, process.takes_power);
         let Some(left) = &mut process.dies_in else { return StepFate::LivesOn };
         if let Some(fewer) = left.checked_sub(1) {
             *left = fewer;
@@ -180,7 +210,7 @@ impl State {
         self.tally.crashed_at(name);
         self.tell(Some(who), || format!("dies at step \"{name}\""));
         self.kill(who.process);
-        StepFate::Dies { back_after }
+        StepFate::Dies { back_after, takes_power }
     }
 
     /// A line of the story.

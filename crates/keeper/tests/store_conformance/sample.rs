@@ -65,6 +65,7 @@ fn plan(purpose: Purpose, presented: &str, correlation_id: &str) -> Plan {
         kernel: "lock".into(),
         process: 7,
         forced: false,
+        settled: false,
         correlation_id: correlation_id.into(),
     }
 }

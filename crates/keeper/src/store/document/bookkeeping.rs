@@ -130,6 +130,7 @@ fn intent_to(intent: &Intent) -> Value {
         "kernel": intent.kernel,
         "process": intent.process,
         "correlation_id": intent.correlation_id,
+        "forced": intent.forced.then_some(true),
         "beneath": intent.beneath.as_deref().map(intent_to),
     })
 }
@@ -147,6 +148,7 @@ pub(super) fn intent_from(value: &Members) -> Option<Intent> {
         kernel: text(value, "kernel").unwrap_or_default().to_owned(),
         process: number(value, "process").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         correlation_id: text(value, "correlation_id").unwrap_or_default().to_owned(),
+        forced: value.get("forced") == Some(&Value::Bool(true)),
         beneath: object(value, "beneath").and_then(intent_from).map(Box::new),
     })
 }

@@ -305,6 +305,7 @@ mod tests {
             kernel: KERNEL.into(),
             process: 1,
             forced: false,
+            settled: false,
             correlation_id: "correlation".into(),
         }
     }

@@ -81,6 +81,8 @@ pub(crate) struct Presentation {
     /// When that was written down, durably.
     noted: Option<Moment>,
     sender_died: Option<Moment>,
+    /// Somebody of its own kernel has presented after it.
+    has_successor: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,5 +107,6 @@ struct Flight {
     who: Who,
     connection: usize,
     looked_at: Moment,
+    has_connected: bool,
     kinds: Vec<Kind>,
 }

@@ -1,6 +1,7 @@
 //! Laws 2, 3, 4, 7 and 10: a request goes out.
 
 use super::{Flight, Judged, Order, Presentation};
+use crate::answers::Heard;
 use crate::clocks::{Moment, SECOND, unix};
 use crate::process::Kind;
 use crate::server::{ACCESS_LIFE, Form, Rotation, Said};
@@ -29,7 +30,14 @@ impl State {
         if kinds.is_empty() {
             kinds.push(Kind::Due); // Nobody waits: a renewal behind somebody's back.
         }
-        self.laws.flights.push(Flight { task, who, connection, looked_at: self.now, kinds });
+        self.laws.flights.push(Flight {
+            task,
+            who,
+            connection,
+            looked_at: self.now,
+            has_connected: false,
+            kinds,
+        });
     }
 
     /// A request leaves. Returns its number.
@@ -61,12 +69,18 @@ impl State {
             reads: None,
             noted: None,
             sender_died: None,
+            has_successor: false,
             base,
         };
         if patience > self.answer_within {
             self.breaks(2, format!("a request may take {} s", patience.as_secs()));
         }
         self.law_2_one_presenter(&presentation);
+        let recent =
+            self.laws.presentations.iter_mut().rev().take_while(|old| presentation.at <= old.deadline);
+        recent
+            .filter(|old| (&old.kernel, old.connection) == (&presentation.kernel, presentation.connection))
+            .for_each(|old| old.has_successor = true);
         self.law_7_no_token_twice(&presentation);
         if let Some(flight) = flight {
             self.law_3_no_request_beside_a_siblings_tokens(
@@ -113,11 +127,15 @@ impl State {
         if (intent.presented != presented) || (intent.purpose != purpose) || intent.base.to_string() != base {
             self.breaks(4, format!("{} is sent to {base}, and the intent says otherwise", form.token));
         }
-        // A refusal in so many words gives the use back.
-        let earlier = self.laws.by_token.get(&form.token).into_iter().flatten();
-        let spent = earlier
-            .filter(|number| !self.laws.presentations[**number].knows_that_nothing_was_spent())
-            .count();
+        // A refusal in so many words gives the use back; a row counts for the request token that it has seen last.
+        let obtaining = self
+            .laws
+            .presentations
+            .iter()
+            .rev()
+            .filter(|old| old.connection == connection && !old.is_refresh);
+        let earlier = obtaining.take_while(|old| old.token == form.token);
+        let spent = earlier.filter(|old| !old.knows_that_nothing_was_spent()).count();
         if !form.is_refresh && uses as usize <= spent {
             self.breaks(
                 4,
@@ -128,13 +146,13 @@ impl State {
     }
 
     /// Law 2: nobody else's request is under way. On one kernel a dead sender is known to be dead; elsewhere his deadline
-    /// counts.
+    /// counts, until somebody of his own kernel has taken his place.
     fn law_2_one_presenter(&mut self, new: &Presentation) {
         self.laws.checks[2] += 1;
         let recent =
             self.laws.presentations.iter().rev().take_while(|old| new.at <= old.at + self.answer_within);
         let under_way = recent.filter(|old| old.connection == new.connection).find(|old| {
-            let known_dead = old.sender_died.filter(|_| old.kernel == new.kernel);
+            let known_dead = old.sender_died.filter(|_| old.kernel == new.kernel || old.has_successor);
             let answered = old.heard.map(|(at, _)| at);
             let ended = [Some(old.deadline), known_dead, answered].into_iter().flatten().min();
             ended.is_some_and(|ended| new.at < ended)
@@ -154,9 +172,12 @@ impl State {
             return;
         }
         self.laws.checks[7] += 1;
-        let may_be_spent = |old: &&Presentation| !old.knows_that_nothing_was_spent();
+        let may_be_spent = |old: &&&Presentation| !old.knows_that_nothing_was_spent();
         let numbers = self.laws.by_token.get(&new.token).into_iter().flatten();
-        let first = numbers.map(|number| &self.laws.presentations[*number]).find(may_be_spent);
+        let old: Vec<_> = numbers.map(|number| &self.laws.presentations[*number]).collect();
+        // Once the server has said that a token is no good, nothing about it is unknown.
+        let settled = old.iter().rposition(|old| old.was_called_no_good()).map_or(0, |last| last + 1);
+        let first = old[settled..].iter().find(may_be_spent);
         let Some(first) = first else { return };
         let (first_at, deadline, doubt) = (first.at, first.deadline, self.doubt());
         let row = self.rows.seen(new.connection);
@@ -243,8 +264,11 @@ impl State {
 impl Presentation {
     /// The sender has been refused in so many words, before anything was spent.
     fn knows_that_nothing_was_spent(&self) -> bool {
-        matches!(self.heard, Some((_, crate::answers::Heard::Refused { .. })))
-            && self.judged != Some(Judged::Issued)
+        matches!(self.heard, Some((_, Heard::Refused { .. }))) && self.judged != Some(Judged::Issued)
+    }
+
+    fn was_called_no_good(&self) -> bool {
+        matches!(self.heard, Some((_, Heard::Refused { code: 106 | 108, .. })))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::time::Reading;
 use super::{Presentation, Violation};
-use crate::answers::Heard;
-use crate::clocks::{Moment, SECOND, unix};
+use crate::answers::{self, Heard};
+use crate::clocks::{DAY, Moment, SECOND, unix};
 use crate::process::Kind;
+use crate::server::ACCESS_LIFE;
 use crate::world::{State, Who};
 use perennial::core::Origin;
 use std::time::Duration;
@@ -69,10 +70,11 @@ impl State {
         {
             return Some(format!("{} is sent for {longest} s, and a token lives {left} s", new.token));
         }
-        let renew_at = self.rows.seen(new.connection).renew_at().map_or(0, |at| at.0);
+        // Seven days after they were issued, less a tenth.
+        let issued = left - unix(ACCESS_LIFE) + unix(Moment::ZERO);
         let only_due = !new.kinds.is_empty() && new.kinds.iter().all(|kind| *kind == Kind::Due);
-        let early = renew_at - unix(self.now);
-        (only_due && early > self.doubt() + 2)
+        let early = issued + unix(7 * DAY * 9 / 10) - unix(Moment::ZERO);
+        (only_due && early > self.doubt() + 2 && self.clocks_agree())
             .then(|| format!("{} is renewed {early} s before it is due", new.token))
     }
 
@@ -103,13 +105,13 @@ impl State {
                 waited.as_secs()
             ));
         }
-        let undocumented =
-            self.laws.presentations.iter().rev().filter(|old| old.connection == new.connection);
-        let in_a_row = undocumented
-            .take_while(|old| {
-                matches!(old.heard, Some((_, Heard::Refused { code: 9999, .. }))) && old.noted.is_some()
-            })
-            .count();
+        // A person who asks begins the count anew.
+        let by_itself = |old: &&Presentation| !old.kinds.iter().any(|kind| kind.is_persons());
+        let is_undocumented = |old: &&Presentation| {
+            matches!(old.heard, Some((_, Heard::Refused { code: 9999, .. }))) && old.noted.is_some()
+        };
+        let own = self.laws.presentations.iter().rev().filter(|old| old.connection == new.connection);
+        let in_a_row = own.take_while(by_itself).take_while(is_undocumented).count();
         (in_a_row > UNKNOWN_CODE_TRIES)
             .then(|| format!("{} is sent after {in_a_row} answers with an undocumented code", new.token))
     }
@@ -142,11 +144,16 @@ impl State {
         })
     }
 
-    /// A server that fails for all is asked by one probe at a time.
+    /// A server that fails for all is asked by one probe at a time. One that is not heard of within an answer's time,
+    /// because it waits for its claim, counts no more.
     pub(crate) fn starts_connecting(&mut self, who: Who, base: &Origin) {
         self.law_10_only_where_it_may_go(&base.to_string());
         let Some(flight) = self.own_flight() else { return };
-        let (task, kinds) = (self.laws.flights[flight].task, self.laws.flights[flight].kinds.clone());
+        let flight = &mut self.laws.flights[flight];
+        if std::mem::replace(&mut flight.has_connected, true) {
+            return;
+        }
+        let (task, kinds) = (flight.task, flight.kinds.clone());
         let (now, patience) = (self.now, self.answer_within);
         let circuit = self.laws.circuits.entry((who.process, base.to_string())).or_default();
         circuit.under_way.retain(|(_, since)| now < *since + patience.saturating_sub(SECOND));
@@ -205,9 +212,11 @@ impl State {
     pub(crate) fn noted(&mut self, who: Who, connection: usize, intent: Option<&str>) {
         let now = self.now;
         let own = self.laws.presentations.iter_mut().rev().take(8);
-        let mut own = own.filter(|old| old.who == who && old.connection == connection && old.heard.is_some());
+        let mut own = own.filter(|old| old.who == who && old.connection == connection);
         let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
         if old.noted.is_none() {
+            // Who writes without having heard anything has given up.
+            old.heard.get_or_insert((now, Heard::Unknown { pause: answers::PAUSE }));
             old.noted = Some(now);
             let (kernel, reading) = (old.kernel.clone(), old.reads);
             self.a_reading_is_kept(connection, &kernel, reading);

@@ -3,6 +3,7 @@
 use super::Order;
 use crate::clocks::unix;
 use crate::process::Kind;
+use crate::shelf::File;
 use crate::store::name_of;
 use crate::world::{STORE_DISK, State, Who};
 use perennial::{Error, HandOut};
@@ -44,7 +45,8 @@ impl State {
                 self.law_11_only_what_lives(&order, hand_out);
                 self.law_13_only_the_right_principals(&order, hand_out);
             }
-            Err(Error::Deadline) if order.kind == Kind::Due => {}
+            // What is not due says so by a deadline that nobody has.
+            Err(Error::Deadline) if order.kind == Kind::Due => self.law_5_no_grant_is_neglected(&order),
             Err(error) => {
                 self.tell(Some(order.who), || format!("order {number}: {error}"));
                 self.law_9_serve_what_is_valid(&order, error);
@@ -53,19 +55,22 @@ impl State {
         }
     }
 
-    /// Law 1. What a failed write has left in the page cache is not durable, and who was told so knows it.
+    /// Law 1. What a failed write has left in the page cache is not durable; who was told so knows it, and others cannot.
     fn law_1_only_what_is_durable(&mut self, order: &Order, hand_out: &HandOut) {
         self.laws.checks[1] += 1;
         let token = hand_out.access_token.expose();
         let row = &self.rows.row(order.connection).connection;
-        let seen_by_others = row.unsynced.is_some_and(|(_, by, failed)| !failed || by != order.who);
-        let rows = [Some(&row.synced), Some(&row.seen).filter(|_| seen_by_others)];
-        let in_store = rows.into_iter().flatten().any(|row| {
+        let is_its_own = self.laws.replaced.get(&order.connection).is_some_and(|(_, by)| *by == order.who);
+        let rows = row.good_for(order.who).chain(Some(&row.seen).filter(|_| !is_its_own));
+        let in_store = rows.into_iter().any(|row| {
             let held = row.held.as_ref().and_then(|held| held.access.as_ref());
             let late = row.candidates.iter().map(|kept| &kept.response.access_token);
             held.map(|access| &access.token).into_iter().chain(late).any(|access| access.expose() == token)
         });
-        if !in_store && !self.stands_on_a_shelf(token) {
+        let holds_it = |file: &Option<File>| file.as_ref().is_some_and(|file| file.plain.contains(token));
+        let on_a_shelf =
+            self.shelves.iter().flatten().any(|(_, file)| file.good_for(order.who).any(holds_it));
+        if !in_store && !on_a_shelf {
             self.breaks(1, format!("{token} is handed out and is not durable"));
         }
     }
@@ -108,7 +113,7 @@ impl State {
     }
 
     /// Seconds that a token has been dead.
-    pub(super) fn dead_for(&self, access: &str) -> i64 {
+    pub(crate) fn dead_for(&self, access: &str) -> i64 {
         let issue = self.server.issue_of(access);
         issue.map_or(i64::MAX, |issue| unix(self.now) - unix(self.server.issues[issue].access_ends))
     }
