@@ -395,6 +395,9 @@ impl Connection {
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
+        if let Some(held) = &mut adopted.held {
+            held.grant_id.clone_from(&candidate.grant_id); // It may be of the grant before this one.
+        }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)
