@@ -290,11 +290,17 @@ fn law_12_a_server_that_is_not_reached_does_not_shorten_its_pause() {
 fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
     let ahead = NOW.plus(365 * DAY);
     let open = unanswered(&kept_by("never"), ahead);
-    assert!(matches!(open.decide(&Cause::Asked, NOW.plus(3600)), Decision::Fly(_)), "its deadline is a year away");
+    assert!(
+        matches!(open.decide(&Cause::Asked, NOW.plus(3600)), Decision::Fly(_)),
+        "its deadline is a year away"
+    );
     let issued_ahead = unanswered(&refreshed(&kept_by("never"), &tokens("a2", "r2"), ahead), NOW);
     assert!(matches!(issued_ahead.decide(&Cause::Asked, NOW.plus(3600)), Decision::Fly(_)), "so is an end");
     let within = unanswered(&kept_by("within:30s"), ahead);
-    assert!(!matches!(within.decide(&Cause::Asked, NOW), Decision::Fly(_)), "nobody knows how long ago that was");
+    assert!(
+        !matches!(within.decide(&Cause::Asked, NOW), Decision::Fly(_)),
+        "nobody knows how long ago that was"
+    );
 }
 
 #[test]

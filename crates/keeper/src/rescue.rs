@@ -41,7 +41,9 @@ pub(crate) async fn make_durable(
         let store_error = match blocking(|| claim.commit(&from, next)) {
             Ok(()) => break Kept::InStore,
             // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
-            Err(WriteError::Moved(current)) if is_same_answer(&current, next) && current.version() != from => {
+            Err(WriteError::Moved(current))
+                if is_same_answer(&current, next) && current.version() != from =>
+            {
                 from = current.version();
                 continue;
             }

@@ -87,7 +87,11 @@ fn told(said: &Said, now: Moment, date_off: i64) -> Altered {
     let code = said.body["code"].as_u64().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
     let heard = match said.issue {
         Some(issue) => Heard::Tokens { issue },
-        None => Heard::Refused { code, pause: if code == 134 { PAUSE } else { 1 }, is_terminal: is_terminal(code) },
+        None => Heard::Refused {
+            code,
+            pause: if code == 134 { PAUSE } else { 1 },
+            is_terminal: is_terminal(code),
+        },
     };
     whole(reply(said.status, said.body.to_string(), now, date_off, BodyEnd::Whole), heard, now, date_off)
 }

@@ -128,7 +128,8 @@ impl<T: Clone> Kept<T> {
 
     /// Pages whose sync has failed count as clean: the kernel does not try again.
     pub(crate) fn write_back(&mut self, now: Moment) -> bool {
-        let is_due = |(since, _, failed): (Moment, Who, bool)| !failed && now.saturating_sub(since) >= WRITEBACK;
+        let is_due =
+            |(since, _, failed): (Moment, Who, bool)| !failed && now.saturating_sub(since) >= WRITEBACK;
         let is_due = self.unsynced.is_some_and(is_due);
         if is_due {
             self.sync();

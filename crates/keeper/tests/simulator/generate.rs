@@ -252,7 +252,8 @@ impl Author {
 
     fn unavailable(&mut self) -> Fate {
         let seconds = self.dice.any_size(2 * DAY32);
-        let retry_after = self.dice.pick(&[None, Some(RetryAfter::Seconds(seconds)), Some(RetryAfter::Date(seconds))]);
+        let retry_after =
+            self.dice.pick(&[None, Some(RetryAfter::Seconds(seconds)), Some(RetryAfter::Date(seconds))]);
         match self.dice.pick(&[429, 500, 503, 503]) {
             429 => Fate::Status { status: 429, retry_after, after: false },
             status => Fate::Status { status, retry_after, after: self.dice.one_in(2) },

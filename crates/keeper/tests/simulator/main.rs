@@ -59,7 +59,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn the_same_seed_tells_the_same_story() {
-    for seed in 0..20 {
+    for seed in 0..60 {
         let scenario = generate::scenario(seed);
         let (once, twice) = (run::run(&scenario, true), run::run(&scenario, true));
         assert_eq!(once.story, twice.story, "seed {seed}");

@@ -50,9 +50,16 @@ pub(crate) enum Fate {
     /// The request arrives twice, so many seconds apart.
     Twice(u64),
     /// A 429 or 5xx, from before the server or from behind it.
-    Status { status: u16, retry_after: Option<RetryAfter>, after: bool },
+    Status {
+        status: u16,
+        retry_after: Option<RetryAfter>,
+        after: bool,
+    },
     /// A page for people.
-    Html { status: u16, after: bool },
+    Html {
+        status: u16,
+        after: bool,
+    },
     /// A refusal with this code; 9999 is documented nowhere.
     Refused(u32),
     /// Code 16, and a place that is none of the provider's.
@@ -118,7 +125,11 @@ impl TokenEndpoint for SimEndpoint {
 }
 
 impl Line for SimLine {
-    fn ask(self: Box<Self>, question: Question, patience: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+    fn ask(
+        self: Box<Self>,
+        question: Question,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
         Box::pin(async move {
             let Self { world, who, base } = *self;
             world.step(who, "send");
@@ -180,7 +191,14 @@ impl State {
         (time, fate)
     }
 
-    fn sends(&mut self, who: Who, base: &Origin, question: &Question, form: &Form, patience: Duration) -> (usize, Fate) {
+    fn sends(
+        &mut self,
+        who: Who,
+        base: &Origin,
+        question: &Question,
+        form: &Form,
+        patience: Duration,
+    ) -> (usize, Fate) {
         let fate = self.weather.next(self.now, |fate| fate != Fate::Unreachable);
         self.tally.fate(fate);
         let number = self.is_presented(who, base, question, form, patience);
@@ -212,7 +230,9 @@ impl State {
         let said = self.server.asked(form, home, self.now);
         self.was_judged(number, &said);
         let (status, issue) = (said.status, said.issue);
-        let new = issue.map(|issue| &self.server.issues[issue]).map(|issue| format!(", {} {}", issue.access, issue.refresh));
+        let new = issue
+            .map(|issue| &self.server.issues[issue])
+            .map(|issue| format!(", {} {}", issue.access, issue.refresh));
         self.tell(None, || format!("the server answers {}: {status}{}", form.token, new.unwrap_or_default()));
         answers::after(fate, said, self.now)
     }

@@ -111,8 +111,7 @@ pub(crate) fn start(world: &Shared, make: &Make, number: usize) {
     };
     let shelf = Arc::new(SimShelf { world: world.clone(), who });
     let places = Places { shelf, master_key: KeySource::File(make.key_file.clone()) };
-    let options =
-        Options { places: Some(places), answer_within: make.answer_within, ..Options::default() };
+    let options = Options { places: Some(places), answer_within: make.answer_within, ..Options::default() };
     let keeper = Arc::new(Keeper::with_parts(parts, options));
     world.look(|state| state.processes[number].keeper = Some(keeper));
     ask(world, number, Ask::Start, None);
@@ -159,7 +158,8 @@ impl Caller {
             }
             Ask::Rejected { connection } => {
                 let Some(token) = self.world.look(|state| state.token_in_force(connection)) else { return };
-                self.served(connection, Kind::Rejected, self.keeper.rejected(&name_of(connection), &token)).await;
+                self.served(connection, Kind::Rejected, self.keeper.rejected(&name_of(connection), &token))
+                    .await;
             }
             Ask::Refresh { connection } => self.refresh(connection).await,
             Ask::Sweep => {
@@ -203,7 +203,12 @@ impl Caller {
         self.served(connection, Kind::Obtain, self.keeper.obtain(&seen)).await;
     }
 
-    async fn served(&self, connection: usize, kind: Kind, hand_out: impl Future<Output = Result<HandOut, Error>>) {
+    async fn served(
+        &self,
+        connection: usize,
+        kind: Kind,
+        hand_out: impl Future<Output = Result<HandOut, Error>>,
+    ) {
         let order = self.world.look(|state| state.is_ordered(self.who, connection, kind));
         let leaves = Leaves { world: &self.world, order };
         let result = hand_out.await;
@@ -279,7 +284,12 @@ fn app(secret: &str, connection: usize, request_token: &str, at: UnixTime) -> Ap
 }
 
 /// A connection that nobody has authorized yet, and its app.
-pub(crate) fn newcomer(connection: usize, replay: &str, request_token: &str, at: Moment) -> (Connection, App) {
+pub(crate) fn newcomer(
+    connection: usize,
+    replay: &str,
+    request_token: &str,
+    at: Moment,
+) -> (Connection, App) {
     let mut new = Connection::new(format!("id-{connection}"), name_of(connection), &CONCUR);
     new.policy = Policy::of(&CONCUR);
     let known = new.policy.set("replay", replay);

@@ -75,7 +75,8 @@ fn beginning(scenario: &Scenario, told: bool) -> State {
         let token = server.make_request_token(connection, Duration::ZERO);
         let replay = process::replay_for(scenario.rotation);
         let (connection, app) = process::newcomer(connection, &replay, &token, Duration::ZERO);
-        rows.rows.insert(connection.name.clone(), Row { connection: crate::disk::Kept::new(connection), app });
+        rows.rows
+            .insert(connection.name.clone(), Row { connection: crate::disk::Kept::new(connection), app });
     }
     let mut state = State {
         now: Duration::ZERO,

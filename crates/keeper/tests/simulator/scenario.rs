@@ -43,27 +43,65 @@ pub(crate) struct Event {
 /// Something happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum What {
-    Ask { process: usize, ask: Ask, patience: Option<Duration> },
+    Ask {
+        process: usize,
+        ask: Ask,
+        patience: Option<Duration>,
+    },
     /// A process is killed where it stands.
-    Kill { process: usize, back_after: Duration },
+    Kill {
+        process: usize,
+        back_after: Duration,
+    },
     /// A process dies when it has made so many more steps, perhaps because its host loses its power.
-    CrashAtStep { process: usize, steps: u32, back_after: Duration, takes_power: bool },
+    CrashAtStep {
+        process: usize,
+        steps: u32,
+        back_after: Duration,
+        takes_power: bool,
+    },
     /// A host loses its power, and what its disks had not synced.
-    Power { host: usize, dark: Duration },
+    Power {
+        host: usize,
+        dark: Duration,
+    },
     /// The machine of the store does, where it is none of the hosts.
-    StorePower { dark: Duration },
+    StorePower {
+        dark: Duration,
+    },
     /// A host sleeps: its timers stand still.
-    Suspend { host: usize, time: Duration },
+    Suspend {
+        host: usize,
+        time: Duration,
+    },
     /// Somebody sets a host's wall clock.
-    SetClock { host: usize, by: i64 },
-    Weather { fate: Fate, lasts: Duration, requests: u32 },
+    SetClock {
+        host: usize,
+        by: i64,
+    },
+    Weather {
+        fate: Fate,
+        lasts: Duration,
+        requests: u32,
+    },
     /// Disk 0 is the store's, 1 is the shelf's of host 0 …
-    DiskTrouble { disk: usize, trouble: Trouble, lasts: Duration },
-    SpoilWrite { disk: usize, after: u32, spoil: Spoil },
+    DiskTrouble {
+        disk: usize,
+        trouble: Trouble,
+        lasts: Duration,
+    },
+    SpoilWrite {
+        disk: usize,
+        after: u32,
+        spoil: Spoil,
+    },
     /// An administrator changes the client secret; nobody tells the keepers.
     NewSecret,
     /// A principal moves to another data centre.
-    Move { connection: usize, to: usize },
+    Move {
+        connection: usize,
+        to: usize,
+    },
 }
 
 impl What {
@@ -107,7 +145,9 @@ impl What {
                 process < processes && connection < scenario.connections
             }
             Self::Kill { process, .. } | Self::CrashAtStep { process, .. } => process < processes,
-            Self::Power { host, .. } | Self::Suspend { host, .. } | Self::SetClock { host, .. } => host < hosts,
+            Self::Power { host, .. } | Self::Suspend { host, .. } | Self::SetClock { host, .. } => {
+                host < hosts
+            }
             Self::DiskTrouble { disk, .. } | Self::SpoilWrite { disk, .. } => disk <= hosts,
             Self::Move { connection, .. } => connection < scenario.connections,
             Self::StorePower { .. } | Self::Weather { .. } | Self::NewSecret => true,
@@ -127,7 +167,10 @@ impl Scenario {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, rotation, clocks, processes, connections, answer_within, length, .. } = self;
-        writeln!(f, "seed {seed}, server {rotation:?}, {connections} connections, {answer_within:?} an answer")?;
+        writeln!(
+            f,
+            "seed {seed}, server {rotation:?}, {connections} connections, {answer_within:?} an answer"
+        )?;
         writeln!(f, "hosts of the processes: {processes:?}; clocks: {clocks:?}; until {}", stamp(*length))?;
         for Event { at, what } in &self.events {
             writeln!(f, "  {} {what:?}", stamp(*at))?;

@@ -222,7 +222,14 @@ impl Server {
         self.write_issue(number, principal(connection + 100), refresh, now, true)
     }
 
-    fn write_issue(&mut self, grant: usize, whose: String, refresh: String, now: Moment, is_strangers: bool) -> Said {
+    fn write_issue(
+        &mut self,
+        grant: usize,
+        whose: String,
+        refresh: String,
+        now: Moment,
+        is_strangers: bool,
+    ) -> Said {
         let number = self.issues.len();
         let access = format!("at-{number:05}");
         let connection = self.grants[grant].connection;

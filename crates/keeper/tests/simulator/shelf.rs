@@ -93,7 +93,8 @@ impl Shelf for SimShelf {
                 return Vec::new();
             }
             let files = &mut state.shelves[self.who.host];
-            let written = files.iter_mut().filter_map(|(name, file)| file.write_back(now).then(|| name.clone()));
+            let written =
+                files.iter_mut().filter_map(|(name, file)| file.write_back(now).then(|| name.clone()));
             let written: Vec<String> = written.collect();
             written.iter().for_each(|name| state.shelf_became_durable(self.who.host, name));
             let files = &state.shelves[self.who.host];

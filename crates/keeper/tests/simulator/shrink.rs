@@ -56,7 +56,10 @@ impl Shrinker {
 
     fn simpler(&mut self, best: Scenario) -> Scenario {
         let candidates: [fn(&mut Scenario); 5] = [
-            |s| s.length = s.events.last().map_or(s.length, |last| last.at + crate::clocks::HOUR).min(s.length),
+            |s| {
+                s.length =
+                    s.events.last().map_or(s.length, |last| last.at + crate::clocks::HOUR).min(s.length)
+            },
             |s| s.clocks.fill(Crystal::default()),
             |s| s.connections = 1.max(s.connections - 1),
             |s| s.processes.truncate(1.max(s.processes.len() - 1)),

@@ -4,9 +4,9 @@
 
 use crate::disk::{self, Kept, Spoil};
 use crate::world::{STORE_DISK, Shared, State, Who};
+use perennial::core::Connection;
 use perennial::core::connection::Version;
 use perennial::core::journal::Entry;
-use perennial::core::Connection;
 use perennial::store::{App, Claim, Recorded, Store, StoreError, WriteError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -97,7 +97,8 @@ impl State {
     fn write_back(&mut self) {
         let now = self.now;
         let rows = self.rows.rows.values_mut().map(|row| row.connection.write_back(now));
-        let written: Vec<usize> = (0..).zip(rows).filter_map(|(number, written)| written.then_some(number)).collect();
+        let written: Vec<usize> =
+            (0..).zip(rows).filter_map(|(number, written)| written.then_some(number)).collect();
         written.into_iter().for_each(|number| self.became_durable(number));
     }
 }
@@ -135,7 +136,8 @@ impl Store for SimStore {
             Some((state.hosts[self.who.host].kernel(), state.rows.claims))
         })?;
         let Some((lock, number)) = lock else { return Ok(None) };
-        let claim = SimClaim { world: self.world.clone(), who: self.who, name: name.to_owned(), lock, number };
+        let claim =
+            SimClaim { world: self.world.clone(), who: self.who, name: name.to_owned(), lock, number };
         self.world.step(self.who, "claimed");
         Ok(Some(Box::new(claim)))
     }

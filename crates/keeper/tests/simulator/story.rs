@@ -14,7 +14,8 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn tell(&mut self, now: Moment, who: Option<Who>, line: String) {
-        let whose = who.map_or_else(|| "-".to_owned(), |who| format!("h{} p{}.{}", who.host, who.process, who.life));
+        let whose =
+            who.map_or_else(|| "-".to_owned(), |who| format!("h{} p{}.{}", who.host, who.process, who.life));
         self.lines.push(format!("{} | {whose:<8} | {line}", stamp(now)));
     }
 }
@@ -36,7 +37,8 @@ pub(crate) fn row(row: &Connection) -> String {
             format!("generation {} {refresh} {access}", held.generation)
         },
     );
-    let kept = |count: usize, what: &str| if count == 0 { String::new() } else { format!(", {count} {what}") };
+    let kept =
+        |count: usize, what: &str| if count == 0 { String::new() } else { format!(", {count} {what}") };
     let intent = row.intent.as_ref().map_or("", |_| ", intent open");
     let condition = match row.condition {
         Condition::Sound => String::new(),

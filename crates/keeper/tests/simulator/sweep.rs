@@ -38,7 +38,8 @@ enum End {
 /// A day with nothing wrong but what is wrong already.
 fn day(rotation: Rotation, hosts: usize, already: Already) -> Scenario {
     let mut events = Vec::new();
-    let mut ask = |at, process, ask| events.push(Event { at, what: What::Ask { process, ask, patience: None } });
+    let mut ask =
+        |at, process, ask| events.push(Event { at, what: What::Ask { process, ask, patience: None } });
     let token = Ask::Token { connection: 0, min_ttl: 60 };
     ask(BUSY[0], 0, Ask::Reauthorize { connection: 0 });
     ask(BUSY[1], 0, token);
@@ -83,7 +84,9 @@ fn day(rotation: Rotation, hosts: usize, already: Already) -> Scenario {
 fn days() -> impl Iterator<Item = (Scenario, Already)> {
     let already = [Already::Nothing, Already::AnswerLost, Already::StoreFull, Already::BothDisksFull];
     ROTATIONS.into_iter().flat_map(move |rotation| {
-        [1, 2].into_iter().flat_map(move |hosts| already.map(|already| (day(rotation, hosts, already), already)))
+        [1, 2]
+            .into_iter()
+            .flat_map(move |hosts| already.map(|already| (day(rotation, hosts, already), already)))
     })
 }
 

@@ -93,7 +93,10 @@ impl fmt::Display for Tally {
         writeln!(f, "{} runs, {years:.1} years of virtual time, {} steps", self.seeds, self.steps)?;
         writeln!(f, "{} orders, {} tokens handed out", self.orders, self.hand_outs)?;
         let Self { presentations, answers, issued, refused, .. } = self;
-        writeln!(f, "{presentations} presentations: {issued} issued, {refused} refused, {answers} answers arrived whole")?;
+        writeln!(
+            f,
+            "{presentations} presentations: {issued} issued, {refused} refused, {answers} answers arrived whole"
+        )?;
         let lost = self.answers_lost_with_their_process;
         writeln!(f, "{lost} answers died with their process before it could write")?;
         writeln!(f, "{} writes went wrong", self.spoiled_writes)?;

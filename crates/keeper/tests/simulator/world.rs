@@ -2,8 +2,8 @@
 //! token endpoint, clock); each call is a step, and at every step a process may die.
 
 use crate::clocks::{Host, Moment};
-use crate::disk::Disk;
 use crate::dice::Dice;
+use crate::disk::Disk;
 use crate::laws::{Laws, Violation};
 use crate::network::Weather;
 use crate::process::{self, Make, Process};
@@ -32,13 +32,30 @@ pub(crate) struct Who {
 
 /// Every step of a process that touches the world: the store, a shelf, the network. It may die at each.
 pub(crate) const STEPS: [&str; 24] = [
-    "read", "app", "claim", "claimed", "look again",
-    "intend", "intend, unsynced", "intended",
-    "commit", "commit, unsynced", "committed",
-    "prepare the shelf", "read the shelf",
-    "rescue", "rescue, unsynced", "rescued",
-    "forget", "forget, unsynced", "forgotten",
-    "connect", "connected", "send", "sent", "answered",
+    "read",
+    "app",
+    "claim",
+    "claimed",
+    "look again",
+    "intend",
+    "intend, unsynced",
+    "intended",
+    "commit",
+    "commit, unsynced",
+    "committed",
+    "prepare the shelf",
+    "read the shelf",
+    "rescue",
+    "rescue, unsynced",
+    "rescued",
+    "forget",
+    "forget, unsynced",
+    "forgotten",
+    "connect",
+    "connected",
+    "send",
+    "sent",
+    "answered",
 ];
 
 /// What unwinds a process that dies in the middle of a step. The kernel has taken its locks back by then.

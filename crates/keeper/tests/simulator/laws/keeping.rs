@@ -13,13 +13,24 @@ const SOON: Moment = SECOND.saturating_mul(10);
 
 impl State {
     /// A row was replaced; it is not durable yet.
-    pub(crate) fn wrote(&mut self, who: Who, number: usize, before: &Connection, from: &Version, next: &Connection) {
+    pub(crate) fn wrote(
+        &mut self,
+        who: Who,
+        number: usize,
+        before: &Connection,
+        from: &Version,
+        next: &Connection,
+    ) {
         self.laws.checks[8] += 1;
         self.a_row_is_written_by(who, number);
         if before.version() != *from {
-            self.breaks(8, format!("{} is overwritten by what was derived from another version", name_of(number)));
+            self.breaks(
+                8,
+                format!("{} is overwritten by what was derived from another version", name_of(number)),
+            );
         }
-        let patience = next.intent.as_ref().filter(|_| before.intent != next.intent).map(|intent| intent.patience());
+        let patience =
+            next.intent.as_ref().filter(|_| before.intent != next.intent).map(|intent| intent.patience());
         if patience.is_some_and(|patience| patience > self.answer_within + SECOND) {
             self.breaks(2, "an intent's deadline is later than an answer may take".to_owned());
         }
@@ -69,8 +80,10 @@ impl State {
         let refused = next.held.as_ref().and_then(|held| held.refresh.as_ref()).map(RefreshToken::expose);
         let late = next.candidates.iter().filter(|kept| kept.reason == Aside::Late);
         let good = late.filter_map(|kept| kept.response.refresh_token.as_ref()).map(RefreshToken::expose);
-        let left: Option<String> =
-            good.filter(|good| Some(*good) != refused).find(|good| self.server.honours(good, self.now)).map(str::to_owned);
+        let left: Option<String> = good
+            .filter(|good| Some(*good) != refused)
+            .find(|good| self.server.honours(good, self.now))
+            .map(str::to_owned);
         let store_was_well = self.disks[STORE_DISK].was_well_since(self.now.saturating_sub(SOON), self.now);
         if let Some(left) = left.filter(|_| store_was_well) {
             self.breaks(6, format!("the grant is given up, and {left} stands beside it"));
@@ -129,7 +142,8 @@ impl State {
             {
                 return Some(token.to_owned());
             }
-            let durable = self.server.issues.iter().filter(|issue| issue.grant == number && issue.was_durable);
+            let durable =
+                self.server.issues.iter().filter(|issue| issue.grant == number && issue.was_durable);
             if durable.take(2).count() == 2 {
                 return None; // It has proved itself: what was before it may go.
             }

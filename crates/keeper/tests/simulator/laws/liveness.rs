@@ -36,7 +36,10 @@ impl State {
         let doubt = Duration::from_secs(self.doubt().unsigned_abs());
         if held_for > 7 * DAY + 2 * doubt + MINUTE {
             let days = held_for.as_secs() / DAY.as_secs();
-            self.breaks(5, format!("{} is not renewed, and was held for {days} days", name_of(order.connection)));
+            self.breaks(
+                5,
+                format!("{} is not renewed, and was held for {days} days", name_of(order.connection)),
+            );
         }
     }
 
@@ -48,7 +51,10 @@ impl State {
             Ok(hand_out) => {
                 let dead_for = self.dead_for(hand_out.access_token.expose());
                 if dead_for >= 0 {
-                    self.breaks(0, format!("{name} serves a dead token, in fair weather, at {}", unix(self.now)));
+                    self.breaks(
+                        0,
+                        format!("{name} serves a dead token, in fair weather, at {}", unix(self.now)),
+                    );
                 }
             }
             Err(error) => self.breaks(0, format!("{name} should live, and does not: {error}")),

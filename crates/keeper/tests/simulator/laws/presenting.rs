@@ -6,10 +6,10 @@ use crate::clocks::{Moment, SECOND, unix};
 use crate::process::Kind;
 use crate::server::{ACCESS_LIFE, Form, Rotation, Said};
 use crate::world::{State, Who};
+use perennial::core::Origin;
 use perennial::core::connection::Connection;
 use perennial::core::profile::Purpose;
 use perennial::core::secret::Fingerprint;
-use perennial::core::Origin;
 use perennial::http::Question;
 use std::time::Duration;
 
@@ -30,7 +30,14 @@ impl State {
         if kinds.is_empty() {
             kinds.push(Kind::Due); // Nobody waits: a renewal behind somebody's back.
         }
-        self.laws.flights.push(Flight { task, who, connection, looked_at: self.now, has_connected: false, kinds });
+        self.laws.flights.push(Flight {
+            task,
+            who,
+            connection,
+            looked_at: self.now,
+            has_connected: false,
+            kinds,
+        });
     }
 
     /// A request leaves. Returns its number.
@@ -69,13 +76,17 @@ impl State {
             self.breaks(2, format!("a request may take {} s", patience.as_secs()));
         }
         self.law_2_one_presenter(&presentation);
-        let recent = self.laws.presentations.iter_mut().rev().take_while(|old| presentation.at <= old.deadline);
+        let recent =
+            self.laws.presentations.iter_mut().rev().take_while(|old| presentation.at <= old.deadline);
         recent
             .filter(|old| (&old.kernel, old.connection) == (&presentation.kernel, presentation.connection))
             .for_each(|old| old.has_successor = true);
         self.law_7_no_token_twice(&presentation);
         if let Some(flight) = flight {
-            self.law_3_no_request_beside_a_siblings_tokens(&presentation, self.laws.flights[flight].looked_at);
+            self.law_3_no_request_beside_a_siblings_tokens(
+                &presentation,
+                self.laws.flights[flight].looked_at,
+            );
         }
         self.law_10_only_where_it_may_go(&presentation.base.clone());
         self.law_12_restraint(&presentation);
@@ -108,16 +119,28 @@ impl State {
         let row = self.rows.synced(connection);
         let Some(intent) = row.intent.clone() else { return connection };
         let purpose = if form.is_refresh { Purpose::Refresh } else { Purpose::Obtain };
-        let uses = row.request_token.as_ref().filter(|used| used.fingerprint == presented).map_or(0, |used| used.uses);
+        let uses = row
+            .request_token
+            .as_ref()
+            .filter(|used| used.fingerprint == presented)
+            .map_or(0, |used| used.uses);
         if (intent.presented != presented) || (intent.purpose != purpose) || intent.base.to_string() != base {
             self.breaks(4, format!("{} is sent to {base}, and the intent says otherwise", form.token));
         }
         // A refusal in so many words gives the use back; a row counts for the request token that it has seen last.
-        let obtaining = self.laws.presentations.iter().rev().filter(|old| old.connection == connection && !old.is_refresh);
+        let obtaining = self
+            .laws
+            .presentations
+            .iter()
+            .rev()
+            .filter(|old| old.connection == connection && !old.is_refresh);
         let earlier = obtaining.take_while(|old| old.token == form.token);
         let spent = earlier.filter(|old| !old.knows_that_nothing_was_spent()).count();
         if !form.is_refresh && uses as usize <= spent {
-            self.breaks(4, format!("{} was used {spent} times, is used again, and {uses} are counted", form.token));
+            self.breaks(
+                4,
+                format!("{} was used {spent} times, is used again, and {uses} are counted", form.token),
+            );
         }
         connection
     }
@@ -126,7 +149,8 @@ impl State {
     /// counts, until somebody of his own kernel has taken his place.
     fn law_2_one_presenter(&mut self, new: &Presentation) {
         self.laws.checks[2] += 1;
-        let recent = self.laws.presentations.iter().rev().take_while(|old| new.at <= old.at + self.answer_within);
+        let recent =
+            self.laws.presentations.iter().rev().take_while(|old| new.at <= old.at + self.answer_within);
         let under_way = recent.filter(|old| old.connection == new.connection).find(|old| {
             let known_dead = old.sender_died.filter(|_| old.kernel == new.kernel || old.has_successor);
             let answered = old.heard.map(|(at, _)| at);
@@ -135,7 +159,8 @@ impl State {
         });
         if let Some(old) = under_way {
             let (token, other, left) = (&new.token, old.who.process, old.deadline.saturating_sub(new.at));
-            let what = format!("{token} is sent while process {other}'s request has {} s left", left.as_secs());
+            let what =
+                format!("{token} is sent while process {other}'s request has {} s left", left.as_secs());
             self.breaks(2, what);
         }
     }
@@ -175,13 +200,17 @@ impl State {
             Rotation::Sticky | Rotation::Sometimes => true,
             Rotation::Strict => is_last_resort,
             Rotation::Window(seconds) => {
-                is_last_resort || new.at <= first_at + Duration::from_secs(seconds + doubt.unsigned_abs()) + SECOND
+                is_last_resort
+                    || new.at <= first_at + Duration::from_secs(seconds + doubt.unsigned_abs()) + SECOND
             }
         };
         let token = new.token.clone();
         if !is_permitted {
             let since = new.at.saturating_sub(first_at).as_secs();
-            self.breaks(7, format!("{token} is presented again after {since} s, and an access token lives {left} s"));
+            self.breaks(
+                7,
+                format!("{token} is presented again after {since} s, and an access token lives {left} s"),
+            );
         } else if own_answer && row_is_open(self.rows.seen(new.connection)) {
             self.breaks(7, format!("{token} is presented again, and its late answer is at hand"));
         }

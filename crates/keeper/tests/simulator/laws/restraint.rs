@@ -4,8 +4,8 @@ use super::time::Reading;
 use super::{Presentation, Violation};
 use crate::answers::{self, Heard};
 use crate::clocks::{DAY, Moment, SECOND, unix};
-use crate::server::ACCESS_LIFE;
 use crate::process::Kind;
+use crate::server::ACCESS_LIFE;
 use crate::world::{State, Who};
 use perennial::core::Origin;
 use std::time::Duration;
@@ -99,7 +99,11 @@ impl State {
         let slack = Duration::from_secs(self.doubt().unsigned_abs() + 2);
         let waited = new.at.saturating_sub(at);
         if waited + slack < Duration::from_secs(pause) {
-            return Some(format!("{} is sent after {} s, and {pause} s were asked for", new.token, waited.as_secs()));
+            return Some(format!(
+                "{} is sent after {} s, and {pause} s were asked for",
+                new.token,
+                waited.as_secs()
+            ));
         }
         // A person who asks begins the count anew.
         let by_itself = |old: &&Presentation| !old.kinds.iter().any(|kind| kind.is_persons());
@@ -115,7 +119,8 @@ impl State {
     /// What was last heard of a connection's refresh token and written down.
     fn last_word(&self, connection: usize) -> Option<(&Presentation, Moment, Heard)> {
         let old = self.laws.presentations.iter().rev();
-        let mut noted = old.filter(|old| old.connection == connection && old.is_refresh && old.noted.is_some());
+        let mut noted =
+            old.filter(|old| old.connection == connection && old.is_refresh && old.noted.is_some());
         noted.find_map(|old| old.heard.map(|(at, heard)| (old, at, heard)))
     }
 
@@ -126,13 +131,17 @@ impl State {
             return None;
         }
         let slack = Duration::from_secs(self.doubt().unsigned_abs() + 2);
-        let recent =
-            self.laws.presentations.iter().rev().take_while(|old| new.at < old.at + REJECTION_PAUSE - slack.min(REJECTION_PAUSE));
-        let mut forced =
-            recent.filter(|old| old.connection == new.connection && only_rejected(old) && old.noted.is_some());
-        forced
-            .find(|old| old.flight != new.flight)
-            .map(|old| format!("a rejection forces a refresh {} s after another", (new.at - old.at).as_secs()))
+        let recent = self
+            .laws
+            .presentations
+            .iter()
+            .rev()
+            .take_while(|old| new.at < old.at + REJECTION_PAUSE - slack.min(REJECTION_PAUSE));
+        let mut forced = recent
+            .filter(|old| old.connection == new.connection && only_rejected(old) && old.noted.is_some());
+        forced.find(|old| old.flight != new.flight).map(|old| {
+            format!("a rejection forces a refresh {} s after another", (new.at - old.at).as_secs())
+        })
     }
 
     /// A server that fails for all is asked by one probe at a time. One that is not heard of within an answer's time,
@@ -186,7 +195,11 @@ impl State {
         let asleep = self.hosts[who.host].asleep_between(self.laws.presentations[number].at, now);
         let noticed_within = if asleep.is_zero() { 2 * SECOND } else { asleep + 39 * SECOND };
         if now > deadline + noticed_within && self.laws.broken.is_none() {
-            let what = format!("process {} takes an answer {} s after its deadline", who.process, (now - deadline).as_secs());
+            let what = format!(
+                "process {} takes an answer {} s after its deadline",
+                who.process,
+                (now - deadline).as_secs()
+            );
             self.laws.broken = Some(Violation { law: 2, what, at: now });
         }
         if let Heard::Tokens { .. } = heard {

@@ -68,7 +68,8 @@ impl State {
             held.map(|access| &access.token).into_iter().chain(late).any(|access| access.expose() == token)
         });
         let holds_it = |file: &Option<File>| file.as_ref().is_some_and(|file| file.plain.contains(token));
-        let on_a_shelf = self.shelves.iter().flatten().any(|(_, file)| file.good_for(order.who).any(holds_it));
+        let on_a_shelf =
+            self.shelves.iter().flatten().any(|(_, file)| file.good_for(order.who).any(holds_it));
         if !in_store && !on_a_shelf {
             self.breaks(1, format!("{token} is handed out and is not durable"));
         }

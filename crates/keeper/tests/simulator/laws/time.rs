@@ -51,7 +51,11 @@ impl State {
         self.a_clock_was_wrong(by);
         self.a_clock_was_wrong(self.hosts[host].error(now));
         if by > 0 {
-            self.laws.readings.values_mut().filter(|read| read.kernel == kernel).for_each(|read| read.in_a_row = 0);
+            self.laws
+                .readings
+                .values_mut()
+                .filter(|read| read.kernel == kernel)
+                .for_each(|read| read.in_a_row = 0);
         }
     }
 
@@ -106,7 +110,13 @@ impl State {
     }
 
     /// The end of a new token is not put off: by no more than the clock of who stores it is ahead.
-    pub(super) fn law_11_an_end_is_not_put_off(&mut self, who: Who, number: usize, before: &Connection, next: &Connection) {
+    pub(super) fn law_11_an_end_is_not_put_off(
+        &mut self,
+        who: Who,
+        number: usize,
+        before: &Connection,
+        next: &Connection,
+    ) {
         let Some(access) = next.held.as_ref().and_then(|held| held.access.as_ref()) else { return };
         let Some(issue) = self.server.issue_of(access.token.expose()) else { return };
         self.laws.checks[11] += 1;
@@ -138,10 +148,19 @@ impl State {
         let believed = self.belief(order.who, &row);
         let allowed = put_off.max(0) + (-believed).max(0) + 2;
         if dead_for > allowed {
-            self.breaks(11, format!("{token} is handed out {dead_for} s after its end; {allowed} s were understandable"));
+            self.breaks(
+                11,
+                format!("{token} is handed out {dead_for} s after its end; {allowed} s were understandable"),
+            );
         }
         if self.must_know(order.who, order.connection) && believed < -ROUGH {
-            self.breaks(11, format!("{}: the clock was measured, and is believed {believed} s off", name_of(order.connection)));
+            self.breaks(
+                11,
+                format!(
+                    "{}: the clock was measured, and is believed {believed} s off",
+                    name_of(order.connection)
+                ),
+            );
         }
     }
 }
