@@ -8,12 +8,39 @@ use crate::refresh;
 use crate::rescue;
 use perennial_core::connection::Cause;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
-/// `None` while the flight is in the air.
-pub(crate) type Landing = watch::Receiver<Option<Result<HandOut, Error>>>;
+/// Where a flight's end is told, to all who wait for it in the order in which they came. (A watch channel wakes them in
+/// any order, so that no simulation would run the same way twice.)
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Landing(Arc<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    result: OnceLock<Result<HandOut, Error>>,
+    told: Notify,
+}
+
+impl Landing {
+    /// Waits until the flight has ended.
+    pub(crate) async fn result(&self) -> Result<HandOut, Error> {
+        loop {
+            let told = self.0.told.notified();
+            if let Some(result) = self.0.result.get() {
+                return result.clone();
+            }
+            told.await;
+        }
+    }
+
+    fn tell(&self, result: Result<HandOut, Error>) {
+        if self.0.result.set(result).is_ok() {
+            self.0.told.notify_waiters();
+        }
+    }
+}
 
 /// Whose flight was joined.
 pub(crate) enum Joined {
@@ -38,11 +65,11 @@ impl Flights {
             let landing = landing.clone();
             return if *cause == order.cause { Joined::Same(landing) } else { Joined::Other(landing) };
         }
-        let (report, landing) = watch::channel(None);
+        let landing = Landing::default();
         under_way.insert(order.name.clone(), (order.cause.clone(), landing.clone()));
-        let (flights, kit) = (Arc::clone(self), Arc::clone(kit));
+        let (flights, kit, own) = (Arc::clone(self), Arc::clone(kit), landing.clone());
         // Also if it panics, or is never begun: a connection must not be taken for flying for ever.
-        let off_the_list = OffTheList { flights, name: order.name.clone() };
+        let own_flight = UnderWay { flights, name: order.name.clone(), landing: own, result: None };
         drop(under_way);
         threads.spawn(async move {
             let result = refresh::fly(&kit, &order).await;
@@ -52,9 +79,7 @@ impl Flights {
             if kit.rescue.is_needed() {
                 tokio::spawn(rescue::drain_until_done(kit));
             }
-            // First off the list: who hears the report and asks again must not be told the same once more.
-            drop(off_the_list);
-            let _ = report.send(Some(result));
+            own_flight.land(result);
         });
         Joined::Same(landing)
     }
@@ -65,9 +90,8 @@ impl Flights {
 
     pub(crate) async fn landed(&self) {
         loop {
-            let Some((_, mut landing)) = self.under_way().values().next().cloned() else { return };
-            // An error means that the sender is gone, which is as good as landed.
-            let _ = landing.wait_for(Option::is_some).await;
+            let Some((_, landing)) = self.under_way().values().next().cloned() else { return };
+            let _ = landing.result().await;
             tokio::task::yield_now().await;
         }
     }
@@ -77,13 +101,26 @@ impl Flights {
     }
 }
 
-struct OffTheList {
+/// A flight that is under way.
+struct UnderWay {
     flights: Arc<Flights>,
     name: String,
+    landing: Landing,
+    result: Option<Result<HandOut, Error>>,
 }
 
-impl Drop for OffTheList {
+impl UnderWay {
+    fn land(mut self, result: Result<HandOut, Error>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for UnderWay {
+    /// Also if it panics: a connection must not be taken for flying for ever. First off the list: who hears the report
+    /// and asks again must not be told the same once more.
     fn drop(&mut self) {
         self.flights.under_way().remove(&self.name);
+        let without_a_word = || Err(Error::Internal("a flight ended without a word".to_owned()));
+        self.landing.tell(self.result.take().unwrap_or_else(without_a_word));
     }
 }

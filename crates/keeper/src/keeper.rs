@@ -291,15 +291,9 @@ impl Keeper {
 
     pub(crate) async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
         loop {
-            let (mut landing, own) = match self.start(connection, cause.clone())? {
-                Joined::Same(landing) => (landing, true),
-                Joined::Other(landing) => (landing, false),
-            };
-            let landed = landing.wait_for(Option::is_some).await;
-            if own {
-                let result =
-                    landed.map_err(|_| Error::Internal("a flight ended without a word".to_owned()))?.clone();
-                return result.unwrap_or(Err(Error::Deadline));
+            match self.start(connection, cause.clone())? {
+                Joined::Same(landing) => return landing.result().await,
+                Joined::Other(landing) => drop(landing.result().await),
             }
         }
     }

@@ -300,12 +300,10 @@ impl Connection {
 
     /// Where the server has said nothing, the pause that it asked for before lasts (law 12).
     fn pause_without_a_word(&self, failure: &Failure, now: UnixTime) -> Option<UnixTime> {
-        let until = match (failure, self.condition) {
-            (
-                Failure::Unreachable(_) | Failure::NoAnswer(_),
-                Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
-            ) => until,
-            _ => return None,
+        let (Failure::Unreachable(_) | Failure::NoAnswer(_)) = failure else { return None };
+        let (Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }) = self.condition
+        else {
+            return None;
         };
         self.is_still_to_come(until, self.policy.longest_pause(), now).then_some(until)
     }
@@ -430,8 +428,8 @@ impl Connection {
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
-        if let (None, Some(held)) = (&self.held, &mut adopted.held) {
-            held.grant_id.clone_from(&candidate.grant_id);
+        if let Some(held) = &mut adopted.held {
+            held.grant_id.clone_from(&candidate.grant_id); // It may be of the grant before this one.
         }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());

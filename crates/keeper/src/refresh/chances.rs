@@ -1,5 +1,5 @@
 //! What may be tried once more within one flight after a refusal, each at most once: another base, a newer client
-//! secret, a late answer, a new grant by a young request token. Each try is a new intent and a new connection.
+//! secret, each late answer, a new grant by a young request token. Each try is a new intent and a new connection.
 
 use super::Flight;
 use super::present::Refused;
@@ -20,7 +20,6 @@ use std::ops::ControlFlow;
 pub(super) struct Chances {
     relocated: bool,
     client_reread: bool,
-    adopted: bool,
     reobtained: bool,
 }
 
@@ -103,11 +102,9 @@ impl Flight<'_> {
         }
     }
 
-    /// Law 6: adopt before despair: a late answer takes the place of what was refused.
+    /// Law 6: adopt before despair: a late answer takes the place of what was refused. Each is used up by that, so that
+    /// all of them may have their turn.
     fn adopt(&mut self, kept: &Connection) -> bool {
-        if mem::replace(&mut self.chances.adopted, true) {
-            return false;
-        }
         let Some(adopted) = kept.adopt() else { return false };
         let written = self.kit.commit(self.claim.as_mut(), &kept.version(), &adopted);
         if let Err(error) = &written {

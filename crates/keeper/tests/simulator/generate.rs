@@ -173,6 +173,9 @@ impl Author {
     }
 
     fn strike(&mut self, plague: Plague, at: Moment) {
+        if plague == Plague::Suspend && self.scenario.clocks.len() > 1 && self.dice.one_in(2) {
+            return self.duel(at);
+        }
         let what = match plague {
             Plague::Network | Plague::Refusals => {
                 let fate = if plague == Plague::Network { self.mishap() } else { self.refusal() };
@@ -200,6 +203,28 @@ impl Author {
             Plague::People => self.administrator(),
         };
         self.push(at, what);
+    }
+
+    /// A host falls asleep with a request under way, and wakes when a process elsewhere has waited its deadline out and
+    /// presents the same token: the answer that it finds comes late.
+    fn duel(&mut self, at: Moment) {
+        let one = self.dice.index(self.scenario.processes.len());
+        let host = self.scenario.processes[one];
+        let elsewhere = self.scenario.processes.iter().position(|other| *other != host);
+        let Some(other) = elsewhere else { return };
+        let connection = self.dice.index(self.scenario.connections);
+        let ask = |process, ask| What::Ask { process, ask, patience: None };
+        let whole = self.scenario.answer_within;
+        let first = self.dice.pick(&[Ask::Refresh { connection }, Ask::Token { connection, min_ttl: 7200 }]);
+        let slow = |seconds| What::Weather { fate: Fate::SlowAnswer(seconds), lasts: MINUTE, requests: 1 };
+        let (here, there) = (self.dice.between(1, 3), self.dice.between(1, 6));
+        self.push(at, slow(here));
+        self.push(at + Duration::from_millis(1), ask(one, first));
+        let time = whole + Duration::from_millis(self.dice.below(7_000));
+        self.push(at + Duration::from_millis(600), What::Suspend { host, time });
+        let later = at + Duration::from_millis(self.dice.between(700, 3_000));
+        self.push(later, ask(other, Ask::Token { connection, min_ttl: 7200 }));
+        self.push(at + whole, slow(there));
     }
 
     fn host(&mut self) -> usize {

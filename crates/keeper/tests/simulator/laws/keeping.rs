@@ -1,7 +1,7 @@
 //! Laws 1, 5, 6, 8 and 13: something is written, becomes durable, or vanishes.
 
 use crate::clocks::{Moment, SECOND};
-use crate::server::Rotation;
+use crate::server::{ACCESS_LIFE, Rotation};
 use crate::store::name_of;
 use crate::world::{STORE_DISK, Shared, State, Who, shelf_disk};
 use perennial::core::Connection;
@@ -138,6 +138,7 @@ impl State {
             let token = Some(grant.current.as_str()).filter(was_durable).or(before.filter(was_durable));
             if let Some(token) = token.filter(|token| self.server.honours(token, self.now))
                 && !self.stands_somewhere(connection, token)
+                && !self.was_replaced_for_good(connection, token)
             {
                 return Some(token.to_owned());
             }
@@ -148,6 +149,15 @@ impl State {
             }
         }
         None
+    }
+
+    /// The server had called it no good, and another token of the connection has been refreshed since.
+    fn was_replaced_for_good(&self, connection: usize, refresh: &str) -> bool {
+        let Some(refused_at) = self.laws.called_no_good_at(refresh) else { return false };
+        self.server.issues.iter().any(|issue| {
+            let own = self.server.grants[issue.grant].connection == connection;
+            own && issue.was_durable && issue.access_ends > refused_at + ACCESS_LIFE
+        })
     }
 
     fn stands_somewhere(&self, connection: usize, refresh: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Laws 2, 3, 4, 7 and 10: a request goes out.
 
-use super::{Flight, Judged, Order, Presentation};
+use super::{Flight, Judged, Laws, Order, Presentation};
 use crate::answers::Heard;
 use crate::clocks::{Moment, SECOND, unix};
 use crate::process::Kind;
@@ -258,6 +258,15 @@ impl State {
         self.laws.orders.retain(|order| order.who != who);
         self.laws.flights.retain(|flight| flight.who != who);
         self.laws.circuits.retain(|(process, _), _| *process != who.process);
+    }
+}
+
+impl Laws {
+    /// When the server last called a refresh token no good, as far as a sender has heard.
+    pub(super) fn called_no_good_at(&self, refresh: &str) -> Option<Moment> {
+        let numbers = self.by_token.get(refresh)?.iter().rev();
+        let mut old = numbers.map(|number| &self.presentations[*number]);
+        old.find(|old| old.was_called_no_good()).and_then(|old| old.heard).map(|(at, _)| at)
     }
 }
 
