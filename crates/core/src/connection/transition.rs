@@ -206,7 +206,10 @@ impl Connection {
     fn kept_after(&self, new: &Held, answered: &Answered) -> Vec<Previous> {
         let Some(old) = &self.held else { return self.previous.clone() };
         let refreshed = old.grant_id == new.grant_id;
-        let mut kept = if refreshed { Vec::new() } else { self.previous.clone() };
+        let mut kept = self.previous.clone();
+        if refreshed {
+            forget_what_is_superfluous(&mut kept, &new.grant_id);
+        }
         if let Some(refresh) = &old.refresh
             && Some(refresh) != new.refresh.as_ref()
         {
@@ -216,6 +219,7 @@ impl Connection {
                 refresh: refresh.clone(),
                 base: old.base.clone(),
                 replaced_at: self.skew.server_time(answered.received_at),
+                replaced_by: Some(new.grant_id.clone()),
             });
         }
         kept
@@ -395,12 +399,25 @@ impl Connection {
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
-        if let Some(held) = &mut adopted.held {
-            held.grant_id.clone_from(&candidate.grant_id); // It may be of the grant before this one.
+        if let Some(held) = adopted.held.as_mut().filter(|held| held.grant_id != candidate.grant_id) {
+            held.grant_id.clone_from(&candidate.grant_id);
+            adopted.previous.iter_mut().for_each(|previous| previous.replaced_by = None);
         }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)
+    }
+}
+
+/// A grant has been refreshed: its own former tokens may go, and the grants that it replaced, and what those replaced.
+fn forget_what_is_superfluous(kept: &mut Vec<Previous>, proved: &str) {
+    let mut proved = vec![proved.to_owned()];
+    let is_superfluous = |previous: &Previous, proved: &[String]| {
+        let replaced_by = previous.replaced_by.as_ref();
+        proved.contains(&previous.grant_id) || replaced_by.is_some_and(|by| proved.contains(by))
+    };
+    while let Some(found) = kept.iter().position(|previous| is_superfluous(previous, &proved)) {
+        proved.push(kept.remove(found).grant_id);
     }
 }
 
