@@ -348,6 +348,29 @@ fn law_12_a_server_that_is_not_reached_does_not_shorten_its_pause() {
     assert_eq!(over.condition, Condition::BackingOff { until: until.plus(11), failures: 2 });
 }
 
+fn reauthorized(connection: &Connection, response: &TokenResponse, now: UnixTime) -> Connection {
+    connection.intend(plan(Purpose::Obtain, now)).accept(response, &answered(now)).unwrap()
+}
+
+#[test]
+fn law_5_adopting_an_older_grant_proves_nothing_against_a_newer_one() {
+    let tokens_of = |connection: &Connection| -> Vec<String> {
+        connection.previous.iter().map(|previous| previous.refresh.expose().to_owned()).collect()
+    };
+    // An answer to the first grant came when the second was there already; then a third.
+    let first = held();
+    let second = reauthorized(&first, &tokens("a2", "r2"), NOW.plus(10));
+    let late = second.set_aside(&first.version(), &tokens("a9", "r9"), &answered(NOW), Aside::Late);
+    let third = reauthorized(&late, &tokens("a3", "r3"), NOW.plus(20));
+    let adopted = third.adopt().unwrap();
+    assert_eq!(adopted.version().grant_id, first.version().grant_id);
+    let refreshed_twice = refreshed(&refreshed(&adopted, &tokens("b1", "s1"), NOW), &tokens("b2", "s2"), NOW);
+    assert_eq!(tokens_of(&refreshed_twice), ["r2", "r3", "s1"], "the first grant itself lives");
+    let fourth = reauthorized(&third, &tokens("a4", "r4"), NOW.plus(30));
+    assert_eq!(tokens_of(&fourth), ["r1", "r2", "r3"]);
+    assert_eq!(tokens_of(&refreshed(&fourth, &tokens("a5", "r5"), NOW)), ["r4"], "all before it may go");
+}
+
 #[test]
 fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
     let ahead = NOW.plus(365 * DAY);

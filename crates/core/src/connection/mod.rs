@@ -122,6 +122,9 @@ pub struct Previous {
     pub base: Origin,
     /// When it was replaced.
     pub replaced_at: UnixTime,
+    /// The grant whose first refresh makes this one superfluous; none where an answer to an older grant was adopted
+    /// instead, which proves nothing against it.
+    pub replaced_by: Option<String>,
 }
 
 /// An answer that could not be committed.

@@ -140,7 +140,7 @@ impl Connection {
         let presented = self.replaced_and_presented()?.clone();
         let mut next = self.clone();
         next.previous.retain(|previous| previous.refresh != presented.refresh);
-        next.previous.extend(self.replaced_by(Some(&presented.refresh), answered));
+        next.previous.extend(self.replaced_by(Some(&presented.refresh), None, answered));
         let old = self.held.as_ref()?;
         // What was said of another grant does not hold for this one.
         let same_grant = old.grant_id == presented.grant_id;
@@ -162,7 +162,7 @@ impl Connection {
     /// Law 5, when a replaced token has worked: all else is kept until the new one has proved itself.
     pub(super) fn kept_beside(&self, new: &Held, answered: &Answered) -> Vec<Previous> {
         let mut kept = self.previous.clone();
-        kept.extend(self.replaced_by(new.refresh.as_ref(), answered));
+        kept.extend(self.replaced_by(new.refresh.as_ref(), None, answered));
         kept
     }
 }

@@ -219,13 +219,22 @@ impl Connection {
     fn kept_after(&self, new: &Held, answered: &Answered) -> Vec<Previous> {
         let Some(old) = &self.held else { return self.previous.clone() };
         let refreshed = old.grant_id == new.grant_id;
-        let mut kept = if refreshed { Vec::new() } else { self.previous.clone() };
-        kept.extend(self.replaced_by(new.refresh.as_ref(), answered));
+        let mut kept = self.previous.clone();
+        if refreshed {
+            forget_what_is_superfluous(&mut kept, &new.grant_id);
+        }
+        kept.extend(self.replaced_by(new.refresh.as_ref(), Some(&new.grant_id), answered));
         kept
     }
 
     /// The refresh token in force, as one that another has replaced; none where that is the same.
-    pub(super) fn replaced_by(&self, new: Option<&RefreshToken>, answered: &Answered) -> Option<Previous> {
+    /// `by` is the grant whose first refresh makes it superfluous, where there is one.
+    pub(super) fn replaced_by(
+        &self,
+        new: Option<&RefreshToken>,
+        by: Option<&str>,
+        answered: &Answered,
+    ) -> Option<Previous> {
         let old = self.held.as_ref()?;
         let refresh = old.refresh.as_ref().filter(|refresh| Some(*refresh) != new)?;
         Some(Previous {
@@ -234,6 +243,7 @@ impl Connection {
             refresh: refresh.clone(),
             base: old.base.clone(),
             replaced_at: self.skew.server_time(answered.received_at),
+            replaced_by: by.map(str::to_owned),
         })
     }
 
@@ -428,11 +438,24 @@ impl Connection {
             host,
         };
         let mut adopted = base.accept(&candidate.response, &answered).ok()?;
-        if let Some(held) = &mut adopted.held {
-            held.grant_id.clone_from(&candidate.grant_id); // It may be of the grant before this one.
+        if let Some(held) = adopted.held.as_mut().filter(|held| held.grant_id != candidate.grant_id) {
+            held.grant_id.clone_from(&candidate.grant_id);
+            adopted.previous.iter_mut().for_each(|previous| previous.replaced_by = None);
         }
         // The token that the candidate replaces was refused or is in doubt, not proved: all that is older stays too.
         adopted.previous.splice(0..0, self.previous.iter().cloned());
         Some(adopted)
+    }
+}
+
+/// A grant has been refreshed: its own former tokens may go, and the grants that it replaced, and what those replaced.
+fn forget_what_is_superfluous(kept: &mut Vec<Previous>, proved: &str) {
+    let mut proved = vec![proved.to_owned()];
+    let is_superfluous = |previous: &Previous, proved: &[String]| {
+        let replaced_by = previous.replaced_by.as_ref();
+        proved.contains(&previous.grant_id) || replaced_by.is_some_and(|by| proved.contains(by))
+    };
+    while let Some(found) = kept.iter().position(|previous| is_superfluous(previous, &proved)) {
+        proved.push(kept.remove(found).grant_id);
     }
 }

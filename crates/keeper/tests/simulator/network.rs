@@ -159,7 +159,7 @@ async fn carry(
     fate: Fate,
     tell: oneshot::Sender<Altered>,
 ) {
-    let (there, back) = world.look(|state| state.latencies(fate));
+    let (there, back) = world.look(|state| state.latencies(number, fate));
     tokio::time::sleep(there).await;
     if fate == Fate::RequestLost {
         return;
@@ -184,10 +184,8 @@ impl State {
         self.starts_connecting(who, base);
         let fate = self.weather.next(self.now, |fate| fate == Fate::Unreachable);
         self.tally.fate(fate);
-        let time = match fate {
-            Fate::Clear => Duration::from_millis(self.dice.between(5, 200)),
-            _ => Duration::from_millis(self.dice.between(5, 20_000)),
-        };
+        let most = if fate == Fate::Clear { 200 } else { 20_000 };
+        let time = Duration::from_millis(self.chance("connect", who.process).between(5, most));
         (time, fate)
     }
 
@@ -207,9 +205,10 @@ impl State {
         (number, fate)
     }
 
-    fn latencies(&mut self, fate: Fate) -> (Duration, Duration) {
-        let slow = self.dice.one_in(20);
-        let mut way = |most| Duration::from_millis(self.dice.between(5, if slow { most * 20 } else { most }));
+    fn latencies(&self, number: usize, fate: Fate) -> (Duration, Duration) {
+        let mut dice = self.chance("latency", self.laws.presentations[number].who.process);
+        let slow = dice.one_in(20);
+        let mut way = |most| Duration::from_millis(dice.between(5, if slow { most * 20 } else { most }));
         let (there, back) = (way(300), way(600));
         match fate {
             Fate::SlowRequest(seconds) => (Duration::from_secs(seconds), back),

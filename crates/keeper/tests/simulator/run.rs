@@ -1,7 +1,6 @@
 //! Runs a scenario: events, then a fair period, then the question whether everything lives.
 
 use crate::clocks::Host;
-use crate::dice::Dice;
 use crate::disk::{Disk, Trouble};
 use crate::laws::{Laws, Violation};
 use crate::network::Weather;
@@ -69,7 +68,7 @@ fn beginning(scenario: &Scenario, told: bool) -> State {
         .zip(&scenario.clocks)
         .map(|(number, crystal)| Host::new(number, crystal.drift, crystal.ahead))
         .collect();
-    let mut server = Server::new(scenario.rotation, scenario.connections, Dice::new(scenario.seed, "server"));
+    let mut server = Server::new(scenario.rotation, scenario.connections, scenario.seed);
     let mut rows = Rows::default();
     for connection in 0..scenario.connections {
         let token = server.make_request_token(connection, Duration::ZERO);
@@ -80,7 +79,7 @@ fn beginning(scenario: &Scenario, told: bool) -> State {
     }
     let mut state = State {
         now: Duration::ZERO,
-        dice: Dice::new(scenario.seed, "world"),
+        seed: scenario.seed,
         processes: (0..).zip(&scenario.processes).map(|(number, host)| Process::new(number, *host)).collect(),
         shelves: hosts.iter().map(|_| BTreeMap::new()).collect(),
         disks: (0..=hosts.len()).map(|_| Disk::default()).collect(),

@@ -75,7 +75,7 @@ pub(crate) struct Server {
     secrets: u32,
     /// Where each connection's principal lives.
     pub(crate) homes: Vec<usize>,
-    dice: Dice,
+    seed: u64,
 }
 
 /// A request's form.
@@ -109,7 +109,7 @@ impl Form {
 }
 
 impl Server {
-    pub(crate) fn new(rotation: Rotation, connections: usize, dice: Dice) -> Self {
+    pub(crate) fn new(rotation: Rotation, connections: usize, seed: u64) -> Self {
         Self {
             rotation,
             grants: Vec::new(),
@@ -119,7 +119,7 @@ impl Server {
             secret: "secret-0".to_owned(),
             secrets: 0,
             homes: vec![1; connections],
-            dice,
+            seed,
         }
     }
 
@@ -180,7 +180,10 @@ impl Server {
             let rotates = match self.rotation {
                 Rotation::Sticky => false,
                 Rotation::Strict | Rotation::Window(_) => true,
-                Rotation::Sometimes => self.dice.one_in(3),
+                // By the grant's own history, so that a story can be shortened elsewhere without changing here.
+                Rotation::Sometimes => {
+                    Dice::new(self.seed, &format!("rotation {token} {}", grant.expires.as_millis())).one_in(3)
+                }
             };
             if rotates {
                 grant.rotations += 1;

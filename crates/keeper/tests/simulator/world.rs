@@ -72,7 +72,7 @@ pub(crate) struct World {
 /// All that is true.
 pub(crate) struct State {
     pub(crate) now: Moment,
-    pub(crate) dice: Dice,
+    pub(crate) seed: u64,
     pub(crate) hosts: Vec<Host>,
     pub(crate) processes: Vec<Process>,
     pub(crate) server: Server,
@@ -211,6 +211,12 @@ impl State {
         self.tell(Some(who), || format!("dies at step \"{name}\""));
         self.kill(who.process);
         StepFate::Dies { back_after, takes_power }
+    }
+
+    /// Chance at this moment, for this process: it does not depend on what happened to others, so that a story can be
+    /// shortened elsewhere without changing here.
+    pub(crate) fn chance(&self, what: &str, process: usize) -> Dice {
+        Dice::new(self.seed, &format!("{what} {process} {}", self.now.as_nanos()))
     }
 
     /// A line of the story.

@@ -165,6 +165,7 @@ fn previous_to(previous: &Previous) -> Value {
         "refresh_token": previous.refresh.expose(),
         "base": previous.base.to_string(),
         "replaced_at": previous.replaced_at.0,
+        "replaced_by": previous.replaced_by,
     })
 }
 
@@ -176,6 +177,7 @@ pub(super) fn previous_from(value: &Value) -> Option<Previous> {
         refresh: RefreshToken::new(text(value, "refresh_token")?),
         base: Origin::parse(text(value, "base")?).ok()?,
         replaced_at: time(value, "replaced_at").unwrap_or(UnixTime(0)),
+        replaced_by: text(value, "replaced_by").map(str::to_owned),
     })
 }
 
