@@ -69,6 +69,9 @@ impl Flight<'_> {
         if !kept.version().same_intent(&refused.from) {
             return Ok(Chance::None); // Somebody else presents the same tokens: the claim is lost.
         }
+        // The refusal had a date, too (law 11).
+        let failed = refused.failed.as_ref();
+        let kept = Connection { skew: failed.skew, clock: failed.clock.clone(), ..kept };
         // What may have been spent is not sent again at once, unless it may be at any time (law 7).
         let may_repeat = refused.judgement.spent == Spent::No || kept.policy.replay == ReplayRule::Always;
         match (refused.judgement.verdict, &refused.judgement.base) {
