@@ -412,12 +412,12 @@ impl Presentation<'_> {
     }
 }
 
-/// What may be tried once more within one flight, each at most once.
+/// What may be tried once more within one flight, each at most once. (Late answers are adopted one after the other: each
+/// is used up by that.)
 #[derive(Default)]
 struct SecondChances {
     relocated: bool,
     client_reread: bool,
-    adopted: bool,
     reobtained: bool,
 }
 
@@ -443,6 +443,13 @@ impl SecondChances {
         if kept.version() != *from {
             return Ok(None); // Somebody else presents the same tokens: the claim is lost.
         }
+        // Law 7: the answer to an earlier presentation of this token may have come meanwhile.
+        if last.purpose == Purpose::Refresh
+            && let Some(adopted) = kept.adopt_late_answer()
+            && let Some(adopted) = Self::commit_adopted(claim, &kept, adopted)
+        {
+            return Ok(Some(Next::after_another(adopted, last.app, last.base, last.purpose)));
+        }
         match (judgement.verdict, &judgement.base) {
             (Verdict::Relocate, Some(base)) if !self.relocated && kit.permits(&last.seen, base) => {
                 self.relocated = true;
@@ -456,7 +463,7 @@ impl SecondChances {
             }
             // A request token that is no good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
-                if let Some(adopted) = self.adopt(claim, &kept) {
+                if let Some(adopted) = Self::adopt(claim, &kept) {
                     return Ok(Some(Next::after_another(adopted, last.app, last.base, last.purpose)));
                 }
                 self.reobtain(kit, claim, last, from, failed)
@@ -466,11 +473,11 @@ impl SecondChances {
     }
 
     /// Law 6: adopt before despair: a late answer takes the place of what was refused.
-    fn adopt(&mut self, claim: &mut dyn Claim, kept: &Connection) -> Option<Connection> {
-        if std::mem::replace(&mut self.adopted, true) {
-            return None;
-        }
-        let adopted = kept.adopt()?;
+    fn adopt(claim: &mut dyn Claim, kept: &Connection) -> Option<Connection> {
+        Self::commit_adopted(claim, kept, kept.adopt()?)
+    }
+
+    fn commit_adopted(claim: &mut dyn Claim, kept: &Connection, adopted: Connection) -> Option<Connection> {
         match blocking(|| claim.commit(&kept.version(), &adopted)) {
             Ok(()) => Some(adopted),
             Err(error) => {
