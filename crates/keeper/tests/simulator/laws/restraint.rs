@@ -215,7 +215,9 @@ impl State {
     pub(crate) fn noted(&mut self, who: Who, connection: usize, intent: Option<&str>) {
         let now = self.now;
         let own = self.laws.presentations.iter_mut().rev().take(8);
-        let mut own = own.filter(|old| old.who == who && old.connection == connection);
+        // By the flight that has heard it: who finds the intent later writes of something else.
+        let task = tokio::task::try_id();
+        let mut own = own.filter(|old| old.who == who && old.connection == connection && old.flight == task);
         let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
         if old.noted.is_none() {
             // Who writes without having heard anything has given up.
