@@ -72,6 +72,13 @@ impl Flight<'_> {
         // The refusal had a date, too (law 11).
         let failed = refused.failed.as_ref();
         let kept = Connection { skew: failed.skew, clock: failed.clock.clone(), ..kept };
+        // Law 7: the answer to an earlier presentation of this token may have come meanwhile.
+        if self.purpose == Purpose::Refresh
+            && let Some(adopted) = kept.adopt_late_answer()
+            && self.commit_adopted(&kept, &adopted)
+        {
+            return Ok(Chance::Afresh);
+        }
         // What may have been spent is not sent again at once, unless it may be at any time (law 7).
         let may_repeat = refused.judgement.spent == Spent::No || kept.policy.replay == ReplayRule::Always;
         match (refused.judgement.verdict, &refused.judgement.base) {
@@ -108,8 +115,11 @@ impl Flight<'_> {
     /// Law 6: adopt before despair: a late answer takes the place of what was refused. Each is used up by that, so that
     /// all of them may have their turn.
     fn adopt(&mut self, kept: &Connection) -> bool {
-        let Some(adopted) = kept.adopt() else { return false };
-        let written = self.kit.commit(self.claim.as_mut(), &kept.version(), &adopted);
+        kept.adopt().is_some_and(|adopted| self.commit_adopted(kept, &adopted))
+    }
+
+    fn commit_adopted(&mut self, kept: &Connection, adopted: &Connection) -> bool {
+        let written = self.kit.commit(self.claim.as_mut(), &kept.version(), adopted);
         if let Err(error) = &written {
             tracing::warn!(%error, "a late answer could not be adopted");
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// What SAP asks a client to wait after a timeout, a 5xx, or announced maintenance.
 pub(crate) const PAUSE: u64 = 300;
 /// The longest Retry-After that is honoured.
-const LONGEST_PAUSE: u64 = 24 * 3600;
+pub(crate) const LONGEST_PAUSE: u64 = 24 * 3600;
 
 /// An answer as it arrives, and what it means.
 pub(crate) struct Altered {

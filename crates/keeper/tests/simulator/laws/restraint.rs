@@ -96,9 +96,12 @@ impl State {
             Heard::Refused { pause, .. } | Heard::Unknown { pause } => pause,
             Heard::Tokens { .. } => return None,
         };
-        let slack = Duration::from_secs(self.doubt().unsigned_abs() + 2);
+        let doubt = self.doubt().unsigned_abs();
+        let slack = Duration::from_secs(doubt + 2);
         let waited = new.at.saturating_sub(at);
-        if waited + slack < Duration::from_secs(pause) {
+        // One that looks longer than any can be was written while a clock stood wrong, and is not believed (law 11).
+        let is_believed = self.clocks_agree() || pause + doubt <= answers::LONGEST_PAUSE;
+        if is_believed && waited + slack < Duration::from_secs(pause) {
             return Some(format!(
                 "{} is sent after {} s, and {pause} s were asked for",
                 new.token,
@@ -212,7 +215,9 @@ impl State {
     pub(crate) fn noted(&mut self, who: Who, connection: usize, intent: Option<&str>) {
         let now = self.now;
         let own = self.laws.presentations.iter_mut().rev().take(8);
-        let mut own = own.filter(|old| old.who == who && old.connection == connection);
+        // By the flight that has heard it: who finds the intent later writes of something else.
+        let task = tokio::task::try_id();
+        let mut own = own.filter(|old| old.who == who && old.connection == connection && old.flight == task);
         let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
         if old.noted.is_none() {
             // Who writes without having heard anything has given up.

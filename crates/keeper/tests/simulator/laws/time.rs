@@ -87,8 +87,10 @@ impl State {
 
     /// What a sender has read stands in the row now.
     pub(super) fn a_reading_is_kept(&mut self, connection: usize, kernel: &str, reading: Option<Reading>) {
+        // An answer that was refused is forgotten, with its date, where a late one is adopted in its place.
+        let is_kept = self.rows.synced(connection).clock.as_ref().is_some_and(|clock| clock.kernel == kernel);
         let readings = self.laws.readings.entry(connection).or_default();
-        if reading.is_some_and(Reading::is_right) && readings.kernel == kernel {
+        if is_kept && reading.is_some_and(Reading::is_right) && readings.kernel == kernel {
             readings.in_a_row += 1;
         }
     }
