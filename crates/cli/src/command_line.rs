@@ -14,10 +14,15 @@ use std::process::ExitCode;
 #[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
-  perennial demo                             see the whole job done
-  perennial run                              obtain a refresh token, keep it here
-  perennial call /profile/identity/v4/Users  call the API
-  curl -H @<(perennial token --header) URL   a token that no process list shows
+  perennial demo                   see the whole job done
+  perennial add acme               obtain a grant and keep it
+  perennial token acme             a valid access token, always
+  perennial call acme /profile/identity/v4/Users
+  perennial refresh --all --due    the line for cron
+  perennial list                   how all of them are
+  perennial doctor                 what is wrong, and what to do
+
+  perennial run                    SAP's tutorial, in this directory
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
 pub(crate) struct CommandLine {

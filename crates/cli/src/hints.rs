@@ -47,6 +47,12 @@ pub(crate) fn of_keeper(error: &Error, place: &Place) -> Trouble {
             );
             Trouble::new(Exit::TryAgainLater, message, hint)
         }
+        Error::RescueClosed { .. } => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            "nothing was sent; name the master key that it was sealed with: --master-key file:PATH or env:NAME; to see \
+             what waits: perennial doctor",
+        ),
         Error::NotPermitted { origin, purpose } => {
             let again = again(*purpose, place);
             let hint =

@@ -15,9 +15,9 @@ const CTRL_U: u8 = 21;
 const RUB_OUT: [u8; 2] = [8, 127];
 const ESCAPE: u8 = 27;
 
-/// True when there is a person to ask: nothing else is piped in.
+/// True when there is a person to ask. What is piped into stdin may be a secret of its own.
 pub(crate) fn is_there() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stderr().is_terminal() && open().is_ok()
 }
 
 /// The columns of the terminal that stdout is; `None` where it is none.

@@ -2,7 +2,6 @@
 //! token spent; `perennial doctor` says what to do, and doing that helps.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
 
 mod support;
 

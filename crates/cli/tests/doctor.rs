@@ -1,7 +1,5 @@
 //! `perennial doctor`: what is good, and what is not, with the exact next command.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::Expire;
@@ -128,9 +126,18 @@ fn tokens_that_wait_for_the_store_are_named_with_the_key_that_opens_them() {
 fn a_clock_that_stands_wrong_is_told() {
     let world = World::held_with(World::plain());
     let mut tokens = world.tokens();
-    tokens["perennial"]["clock"]["skew"] = json!(-250);
+    tokens["perennial"]["clocks"][0]["skew"] = json!(-250);
     support::write_json(&world.token_file(), &tokens);
     finds(&world.run(&["doctor"]), "this host's clock is 250 s ahead of the server's", "timedatectl");
+}
+
+#[test]
+fn a_lock_that_cannot_be_taken_is_told() {
+    let world = World::held_with(World::plain());
+    let lock = world.dir().join("refreshTokenObjectFile.json.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    finds(&world.run(&["doctor"]), "refreshTokenObjectFile.json.lock", "a directory has its name");
 }
 
 #[test]
@@ -170,12 +177,7 @@ fn a_damaged_database_is_named_and_its_backup_put_back() {
     fs::write(world.database(), &bytes[..bytes.len() / 2]).expect("it can be written");
     let _ = fs::remove_file(world.database().with_file_name("perennial.db-wal"));
     let ended = world.keep(&["token", "acme"]);
-    ended.is_trouble(
-        &world,
-        3,
-        "perennial.db is damaged: it has been cut short",
-        "perennial doctor --restore-backup",
-    );
+    ended.is_trouble(&world, 3, "perennial.db is damaged: ", "perennial doctor --restore-backup");
     finds(&world.keep(&["doctor"]), "is damaged", "perennial doctor --restore-backup");
     let ended = world.keep_ok(&["doctor", "--restore-backup"]);
     assert!(ended.stdout.contains("the last good copy is in place; what was there is kept as"), "{ended:?}");

@@ -3,6 +3,8 @@
 //! each is good once, a grant is lost only to a kill between the server's commit and ours: an answer that nobody holds
 //! cannot be saved by any client.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use perennial::failpoint::STEPS;

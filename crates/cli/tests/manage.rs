@@ -203,7 +203,7 @@ fn a_new_client_secret_is_proved_and_a_wrong_one_is_taken_back() {
 }
 
 #[test]
-fn law_13_a_request_token_of_another_company_is_kept_aside() {
+fn law_13_nothing_is_sent_for_another_company() {
     let world = world();
     let words = ["reauthorize", "acme", "--company", "11111111-2222-3333-4444-555555555555"];
     let ended = world.keep(&[&words[..], &["--request-token-env", "REQUEST_TOKEN"]].concat());

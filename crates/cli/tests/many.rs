@@ -76,6 +76,29 @@ fn names_and_all_do_not_go_together_and_an_empty_store_is_told() {
 }
 
 #[test]
+fn law_12_a_server_that_fails_for_all_is_left_alone() {
+    let world = World::with(World::plain());
+    let app = world.sandbox.ready().app_id.clone();
+    for number in 0..24 {
+        // Nobody knows how old these tokens are: they are due at once. Nobody listens where they live.
+        let name = format!("c{number:02}");
+        let words = ["add", &name, "--later", "--app-id", &app, "--client-secret-env", "CLIENT_SECRET"];
+        let more = ["--refresh-token-env", "REQUEST_TOKEN", "--geolocation", "https://127.0.0.1:1"];
+        world.keep_ok(&[&words[..], &more].concat());
+    }
+    let ended = world.keep(&["refresh", "--all", "--due"]);
+    ended.is_trouble(
+        &world,
+        4,
+        "has failed several times in a row",
+        "nothing was sent, and what is held is kept",
+    );
+    assert!(ended.stderr.contains("or insist: perennial refresh c"), "{ended:?}");
+    assert!(ended.stderr.contains("no connection to https://127.0.0.1:1"), "{ended:?}");
+    assert!(ended.stderr.ends_with("renewed 0, failed 24\n"), "{ended:?}");
+}
+
+#[test]
 fn law_12_eight_at_a_time_are_sent() {
     let world = world(10);
     let slow: Vec<_> = (0..8).map(|_| json!({"kind": "hang"})).collect();

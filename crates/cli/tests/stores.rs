@@ -1,8 +1,6 @@
 //! Which store a command works on: --store, --dir, the variable, the database in the home directory; and which master
 //! key opens it.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use std::fs;
@@ -107,7 +105,7 @@ fn the_tutorial_is_about_this_directory_whatever_the_store_is() {
         &world,
         2,
         "about SAP's two files",
-        "perennial add NAME",
+        "perennial add --store sqlite:x.db NAME",
     );
     // What comes next must name the directory.
     let empty = world.home().join("empty");

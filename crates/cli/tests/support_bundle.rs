@@ -1,7 +1,5 @@
 //! `perennial support`: what SAP's support asks for, in a file without any secret.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::{Config, Expire, Rotate};

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-use perennial_core::connection::{Answered, Aside, Blocked, Cause, Decision, Plan, Remedy, Tried};
+use perennial_core::connection::{Answered, Aside, Blocked, Cause, Decision, Plan, Remedy, Tried, Version};
 use perennial_core::journal::{self, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur::CONCUR};
 use perennial_core::schedule::Jitter;
@@ -74,7 +74,7 @@ fn refused(connection: &Connection, token: &str) -> Connection {
 fn lost() -> Connection {
     let old = refreshed(&obtained(&Connection::new("id", "acme", &CONCUR), "r1", "one"), "r1", "r2");
     let new =
-        obtained(&old, "r3", "two").set_aside(&old.version(), &tokens("late"), &answered(), Aside::Late);
+        obtained(&old, "r3", "two").set_aside(&Version::default(), &tokens("late"), &answered(), Aside::Late);
     refused(&new, "r3")
 }
 
@@ -116,7 +116,7 @@ fn law_6_after_a_refusal_late_answers_go_first_then_what_is_in_force_then_what_w
 #[test]
 fn law_8_while_the_tokens_in_force_may_be_well_no_late_answer_goes_before_them() {
     let held = obtained(&Connection::new("id", "acme", &CONCUR), "r1", "one");
-    let aside = held.set_aside(&held.version(), &tokens("late"), &answered(), Aside::Late);
+    let aside = held.set_aside(&Version::default(), &tokens("late"), &answered(), Aside::Late);
     let maintenance = Failure::Refused(Refusal { status: 400, code: Some(134), ..Refusal::default() });
     let backing_off = failed(&aside, "r1", &maintenance);
     assert_eq!(backing_off.state(NOW), State::BackingOff);
@@ -133,7 +133,7 @@ fn law_8_while_the_tokens_in_force_may_be_well_no_late_answer_goes_before_them()
 fn law_13_another_principals_answer_is_no_remedy() {
     let held = obtained(&Connection::new("id", "acme", &CONCUR), "r1", "one");
     let aside = refused(
-        &held.set_aside(&held.version(), &tokens("theirs"), &answered(), Aside::OtherPrincipal),
+        &held.set_aside(&Version::default(), &tokens("theirs"), &answered(), Aside::OtherPrincipal),
         "r1",
     );
     assert_eq!(aside.remedies(&Tried::default(), false), [Remedy::Current(print("r1"))]);
@@ -195,4 +195,19 @@ fn law_5_a_replaced_token_that_fails_leaves_everything_as_it_was() {
         assert_eq!(all_kept(&after), all_kept(&before));
         assert!(after.version().same_tokens(&before.version()));
     }
+}
+
+#[test]
+fn law_7_a_try_with_a_replaced_token_does_not_make_an_unknown_outcome_known() {
+    let held = refreshed(&obtained(&Connection::new("id", "acme", &CONCUR), "r1", "one"), "r1", "r2");
+    let mut uncertain = failed(&held, "r2", &Failure::NoAnswer(NoAnswer::TimedOut));
+    uncertain.policy.replay = ReplayRule::Never;
+    let open = uncertain.intent.clone().unwrap();
+    let tried = refused(&uncertain, "r1");
+    assert_eq!(tried.intent, Some(open), "the presentation of r2 is still without an answer");
+    assert_eq!(tried.condition, uncertain.condition);
+    assert_eq!(
+        presenting(&uncertain, Purpose::Refresh, "r1", "").accept(&tokens("r3"), &answered()).unwrap().intent,
+        None
+    );
 }

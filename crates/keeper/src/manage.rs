@@ -119,7 +119,7 @@ impl Keeper {
             let seen = kit.look(claim.as_ref())?;
             let mut next = seen.clone();
             change(&mut next.policy);
-            match blocking(|| claim.commit(&seen.version(), &next)) {
+            match kit.commit(claim.as_mut(), &seen.version(), &next) {
                 Ok(()) => {
                     kit.note(&next, Event::Noted { what: how.into() });
                     return Ok(next);

@@ -80,7 +80,7 @@ impl Recovery<'_> {
         let mut claim = kit.claim(&self.name).await?;
         let seen = kit.look_again(claim.as_mut()).await?;
         if let Some(adopted) = seen.adopt().filter(|adopted| holds(adopted, print)) {
-            blocking(|| claim.commit(&seen.version(), &adopted)).map_err(|error| match error {
+            kit.commit(claim.as_mut(), &seen.version(), &adopted).map_err(|error| match error {
                 WriteError::Store(error) => Error::from(error),
                 WriteError::Moved(_) => Error::Busy,
             })?;

@@ -52,7 +52,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         Err(error) => return Err(unreached(kit, claim.as_mut(), &seen, error)),
     };
     let _in_the_air = kit.take_off()?;
-    let mut chances = SecondChances::default();
+    let mut chances = SecondChances::of(&order.cause);
     // What the last refusal made of the connection: it is written down when nothing more can be tried.
     let mut refused: Option<Box<Connection>> = None;
     loop {
@@ -93,7 +93,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
             Ok(Outcome::Refused { from, failed, judgement }) => {
                 let last = Next { seen: seen.clone(), app: app.clone(), base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
-                let chance = chances.take(kit, order, claim.as_mut(), last, &from, &failed, &judgement);
+                let chance = chances.take(kit, claim.as_mut(), last, &from, &failed, &judgement);
                 let chance = chance.unwrap_or(Chance::None);
                 if matches!(chance, Chance::None) {
                     let error = give_up(kit, claim.as_mut(), &from, &failed, base);
@@ -421,14 +421,19 @@ struct SecondChances {
     client_reread: bool,
     adopted: bool,
     reobtained: bool,
+    /// A person tries one token after the other: what comes next is no matter of this flight.
+    one_token_only: bool,
 }
 
 impl SecondChances {
+    fn of(cause: &Cause) -> Self {
+        Self { one_token_only: matches!(cause, Cause::Tried(_)), ..Self::default() }
+    }
+
     /// `failed` is what the refusal made of the connection, and not written down yet; `from` is what stands there.
     fn take(
         &mut self,
         kit: &Kit,
-        order: &Order,
         claim: &mut dyn Claim,
         last: Next,
         from: &Version,
@@ -464,7 +469,7 @@ impl SecondChances {
                 Ok(Chance::Next(Box::new(Next { seen: kept, app, ..last })))
             }
             // Who tries one token after the other wants to hear of each.
-            (Verdict::GrantGone, _) if matches!(order.cause, Cause::Tried(_)) => Ok(Chance::None),
+            (Verdict::GrantGone, _) if self.one_token_only => Ok(Chance::None),
             // A request token that is no good says nothing about the refresh token that is held.
             (Verdict::GrantGone, _) if last.purpose == Purpose::Refresh => {
                 if self.adopt(kit, claim, &kept) {

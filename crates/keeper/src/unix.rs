@@ -112,8 +112,11 @@ pub(crate) fn keep_room_behind(_: &File, _: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Which file this is, whatever it is called.
-pub(crate) fn identity(metadata: &Metadata) -> (u64, u64) {
+/// Which file something is, whatever it is called: its device and its number there.
+pub(crate) type Identity = (u64, u64);
+
+/// Which file this is.
+pub(crate) fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 

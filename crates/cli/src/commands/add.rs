@@ -2,6 +2,7 @@
 
 use super::import;
 use crate::exit::Exit;
+use crate::hints::MAKES_REQUEST_TOKENS;
 use crate::place::Kind;
 use crate::secret_input::{self, ClientSecretSource, RefreshTokenSource, RequestTokenSource};
 use crate::session::Session;
@@ -27,13 +28,19 @@ use zeroize::Zeroizing;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  perennial add acme                                              asks for everything
-  perennial add acme --app-id ID --company UUID --client-secret-file secret.txt --request-token-env TOKEN
-  perennial add acme --app-id ID --geolocation https://us2.api.concursolutions.com --refresh-token-file token.txt
-  perennial add acme --from-dir ~/acme                            the directory of SAP's tutorial
+  perennial add acme                      asks for everything
+  perennial add acme --from-dir ~/acme    the directory of SAP's tutorial
 
-A Web Services Administrator (Standard edition: Can Administer) makes a company request token, for the App ID of your
-app, at https://www.concursolutions.com/nui/authadmin/companytokens; it is good for 24 hours and five uses.")]
+  perennial add acme --app-id ID --company UUID \\
+      --client-secret-file secret.txt --request-token-env TOKEN
+
+  perennial add acme --app-id ID --refresh-token-file token.txt \\
+      --geolocation https://us2.api.concursolutions.com
+
+A Web Services Administrator (Standard edition: Can Administer) makes a company
+request token, for the App ID of your app, at
+https://www.concursolutions.com/nui/authadmin/companytokens
+It is good for 24 hours and five uses.")]
 pub(crate) struct Add {
     /// What to call it: letters, digits and . _ - @
     name: String,
@@ -111,6 +118,9 @@ fn holds_one(store: &str) -> Trouble {
 impl Add {
     /// A company request token.
     fn authorize(&self, session: &Session, keeper: &Keeper) -> Result<Exit, Trouble> {
+        if terminal::is_there() && !self.request_token.source().is_named() {
+            session.printer.note(&format!("A company request token is needed: {MAKES_REQUEST_TOKENS}."));
+        }
         let client = self.client(keeper)?;
         let company = given_or_asked(self.company.as_ref(), "Company UUID", "--company UUID")?;
         let request_token = self.request_token.source().read_or_ask()?;

@@ -10,7 +10,7 @@ use clap::Args;
 use perennial::core::connection::{Aside, Intent};
 use perennial::core::{Connection, State};
 use perennial::manage::Outside;
-use perennial::store::sap_sample::TOKEN_FILE;
+use perennial::store::sap_sample::{ONLY_CONNECTION, TOKEN_FILE};
 use perennial::store::try_room;
 use perennial::{Keeper, Sqlite};
 use serde_json::{Value, json};
@@ -119,6 +119,7 @@ impl Report<'_> {
         if matches!(choice, Choice::SapSample(_)) {
             self.good(format!("{} opens", store.shared().address()));
             self.files(&store);
+            self.lock(&store);
         }
         match self.session.keeper_of(&store) {
             Ok(keeper) => self.keeper(&keeper),
@@ -160,6 +161,15 @@ impl Report<'_> {
         for notice in notices {
             let (what, remedy) = notice.split_once("; ").unwrap_or((&notice, "look into it"));
             self.bad(what, remedy);
+        }
+    }
+
+    /// Whoever cannot take the lock cannot store new tokens either.
+    fn lock(&mut self, store: &Opened) {
+        match store.shared().try_claim(ONLY_CONNECTION) {
+            Ok(Some(_)) => self.good("its lock can be taken, and new tokens could be stored"),
+            Ok(None) => self.good("another process holds its lock, and is at work"),
+            Err(error) => self.trouble(error.into()),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::printer::{GREEN_TEXT, RED_TEXT, YELLOW_TEXT};
 use crate::session::Session;
-use crate::table::{self, Cell};
+use crate::table::{self, Cell, Column, Last};
 use crate::terminal;
 use crate::trouble::Trouble;
 use crate::words::{about, day, rfc3339};
@@ -22,7 +22,15 @@ Examples:
   perennial list --json | jq -r '.[] | select(.state != \"held\") | .connection'")]
 pub(crate) struct List {}
 
-const HEAD: [&str; 7] = ["NAME", "STATE", "ACCESS", "REFRESH UNTIL", "PRINCIPAL", "WHEN", "LAST EVENT"];
+const COLUMNS: [Column; 7] = [
+    Column { head: "NAME", worth: 0 },
+    Column { head: "STATE", worth: 0 },
+    Column { head: "ACCESS", worth: 2 },
+    Column { head: "REFRESH UNTIL", worth: 1 },
+    Column { head: "PRINCIPAL", worth: 5 },
+    Column { head: "WHEN", worth: 4 },
+    Column { head: "LAST EVENT", worth: 3 },
+];
 
 pub(crate) fn carry_out(session: &Session, _: &List) -> Result<Exit, Trouble> {
     session.start_log();
@@ -37,7 +45,7 @@ pub(crate) fn carry_out(session: &Session, _: &List) -> Result<Exit, Trouble> {
         session.printer.note(&format!("{}; {hint}", nothing.message));
     } else {
         let cells: Vec<_> = rows.iter().map(|row| row.cells(&keeper)).collect();
-        session.printer.styled(&table::render(&HEAD, &cells, terminal::width()))?;
+        session.printer.styled(&table::render(&COLUMNS, &cells, terminal::width(), Last::Cut))?;
     }
     Ok(Exit::Done)
 }

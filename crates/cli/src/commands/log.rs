@@ -55,7 +55,7 @@ pub(crate) fn carry_out(session: &Session, log: &Log) -> Result<Exit, Trouble> {
         session.is_about(name);
         keeper.connection(name)?;
     }
-    let mut reader = Reader { session, keeper: &keeper, log, skews: BTreeMap::new() };
+    let mut reader = Reader { session, keeper: &keeper, log, skews: BTreeMap::new(), width: 0 };
     let shown = reader.past()?;
     if !log.follow {
         return Ok(Exit::Done);
@@ -70,7 +70,12 @@ struct Reader<'a> {
     log: &'a Log,
     /// How far the server's clock is from this host's, for each connection.
     skews: BTreeMap<String, Skew>,
+    /// Of the longest name so far: texts stand below each other.
+    width: usize,
 }
+
+/// Names that are longer push their text aside.
+const WIDEST: usize = 24;
 
 impl Reader<'_> {
     /// Shows what has happened, and returns the number of the last entry.
@@ -135,12 +140,14 @@ impl Reader<'_> {
     }
 
     fn show(&mut self, entries: &[Recorded]) -> Result<(), Trouble> {
+        let longest = entries.iter().map(|recorded| recorded.connection.chars().count()).max();
+        self.width = self.width.max(longest.unwrap_or(0)).min(WIDEST);
         for recorded in entries {
             let at = self.here(recorded);
             if self.session.globals.json {
                 self.session.printer.data(&format!("{}\n", as_json(recorded, at)))?;
             } else {
-                self.session.printer.styled(&as_text(recorded, at))?;
+                self.session.printer.styled(&as_text(recorded, at, self.width))?;
             }
         }
         Ok(())
@@ -161,12 +168,16 @@ fn as_json(recorded: &Recorded, at: UnixTime) -> Value {
     line
 }
 
-pub(super) fn as_text(recorded: &Recorded, at: UnixTime) -> String {
+fn as_text(recorded: &Recorded, at: UnixTime, width: usize) -> String {
     let Recorded { connection, entry, .. } = recorded;
     let style = style_of(&entry.event);
     let id =
         entry.correlation_id.as_ref().map_or_else(String::new, |id| format!(" {DIM_TEXT}[{id}]{DIM_TEXT:#}"));
-    format!("{DIM_TEXT}{}{DIM_TEXT:#}  {connection}  {style}{}{style:#}{id}\n", rfc3339(at), entry.event)
+    format!(
+        "{DIM_TEXT}{}{DIM_TEXT:#}  {connection:<width$}  {style}{}{style:#}{id}\n",
+        rfc3339(at),
+        entry.event
+    )
 }
 
 /// Colour says: it works, it passes, a person must act; all else is plain.

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::session::Session;
-use crate::table::{self, Cell};
+use crate::table::{self, Cell, Column, Last};
 use crate::terminal;
 use crate::trouble::Trouble;
 use anstyle::Style;
@@ -32,6 +32,13 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "KEY")]
     reset: Vec<String>,
 }
+
+const COLUMNS: [Column; 4] = [
+    Column { head: "KEY", worth: 0 },
+    Column { head: "VALUE", worth: 0 },
+    Column { head: "DEFAULT", worth: 1 },
+    Column { head: "MEANING", worth: 0 },
+];
 
 pub(crate) fn carry_out(session: &Session, args: &PolicyArgs) -> Result<Exit, Trouble> {
     session.start_log();
@@ -113,10 +120,6 @@ fn show(session: &Session, policy: &Policy, profile: &Profile) -> Result<Exit, T
             vec![Cell::new(number.name), value, Cell::new(default), Cell::new(number.meaning)]
         })
         .collect();
-    session.printer.styled(&table::render(
-        &["KEY", "VALUE", "DEFAULT", "MEANING"],
-        &cells,
-        terminal::width(),
-    ))?;
+    session.printer.styled(&table::render(&COLUMNS, &cells, terminal::width(), Last::Wrapped))?;
     Ok(Exit::Done)
 }

@@ -21,13 +21,15 @@ use perennial::store::App;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  perennial reauthorize acme                                     asks for the request token
+  perennial reauthorize acme                 asks for the request token
   perennial reauthorize acme --request-token-file token.txt
-  perennial reauthorize acme --keep-grant                        only a new client secret: asks for it
+  perennial reauthorize acme --keep-grant    asks for a new client secret
   perennial reauthorize acme --keep-grant --client-secret-env SECRET
 
-A Web Services Administrator (Standard edition: Can Administer) makes a company request token, for the App ID of your
-app, at https://www.concursolutions.com/nui/authadmin/companytokens; it is good for 24 hours and five uses.")]
+A Web Services Administrator (Standard edition: Can Administer) makes a company
+request token, for the App ID of your app, at
+https://www.concursolutions.com/nui/authadmin/companytokens
+It is good for 24 hours and five uses.")]
 pub(crate) struct Reauthorize {
     /// The connection; may be left out where there is only one
     name: Option<String>,

@@ -60,7 +60,7 @@ pub(crate) fn carry_out(session: &Session, recover: &Recover) -> Result<Exit, Tr
             Err(trouble) => return Err(trouble.prefixed(&words(&remedy))),
         }
     }
-    story.lost(tried)
+    story.conclude_tries(tried)
 }
 
 struct Story<'a> {
@@ -159,14 +159,21 @@ impl Story<'_> {
         Ok(Exit::Done)
     }
 
-    fn lost(&self, tried: Vec<Value>) -> Result<Exit, Trouble> {
+    /// Nothing is left to be tried: all was refused, or somebody else has brought it back meanwhile.
+    fn conclude_tries(&self, tried: Vec<Value>) -> Result<Exit, Trouble> {
+        let state = self.keeper.state(&self.keeper.connection(&self.connection.name)?);
+        let is_back = matches!(state, State::Held | State::Refreshing);
         if self.session.globals.json {
             self.session.printer.json_data(&json!({
                 "connection": self.connection.name,
-                "recovered": false,
+                "recovered": is_back,
                 "tried": tried,
                 "kept": kept_json(self.connection),
             }))?;
+        }
+        if is_back {
+            self.session.printer.note(&format!("{} is held again by now", self.connection.name));
+            return Ok(Exit::Done);
         }
         Err(nothing_left(self.connection, &self.session.place()))
     }

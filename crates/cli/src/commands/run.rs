@@ -42,6 +42,9 @@ pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
     }
     let keeper = Keeper::open(store, session.options()?);
     let ended = Tutorial { session, keeper: &keeper, dir: &dir }.follow()?;
+    if !is_the_store(session, &dir) {
+        session.printer.note(&session.place().complete("  next: perennial token"));
+    }
     if session.globals.json {
         let connection = keeper.connection(ONLY_CONNECTION)?;
         session.printer.json_data(&Value::Array(vec![status::as_json(&keeper, &connection)]))?;

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::place::{Kind, Place};
 use crate::session::Session;
+use crate::table::wrapped;
 use crate::trouble::Trouble;
 use crate::words::{moment, rfc3339};
 use clap::Args;
@@ -151,21 +152,6 @@ pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -
 fn until(expiry: Expiry, now: UnixTime) -> String {
     let verb = if expiry.at() > now { "until" } else { "ended" };
     format!("{verb} {} ({})", moment(expiry.at(), now), expiry.basis())
-}
-
-/// Breaks a text at spaces so that it fits beside the labels in 80 columns.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// A connection's times by this host's clock.

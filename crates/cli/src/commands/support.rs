@@ -9,7 +9,7 @@ use crate::trouble::Trouble;
 use crate::words::rfc3339;
 use clap::Args;
 use perennial::core::connection::{Aside, Fault};
-use perennial::core::secret::{Fingerprint, RefreshToken};
+use perennial::core::secret::{Fingerprint, IdToken, RefreshToken, RequestToken};
 use perennial::core::{Connection, Expiry, UnixTime};
 use perennial::store::{App, Recorded};
 use perennial::{Error, Keeper};
@@ -281,18 +281,18 @@ fn blotted(text: &str, connection: &Connection, app: Option<&App>) -> String {
     let mut secrets: Vec<&str> = Vec::new();
     if let Some(app) = app {
         secrets.push(app.client.secret.expose());
-        secrets.extend(app.request_token.as_ref().map(|token| token.expose()));
+        secrets.extend(app.request_token.as_ref().map(RequestToken::expose));
     }
     if let Some(held) = &connection.held {
-        secrets.extend(held.refresh.as_ref().map(|token| token.expose()));
+        secrets.extend(held.refresh.as_ref().map(RefreshToken::expose));
         secrets.extend(held.access.as_ref().map(|access| access.token.expose()));
-        secrets.extend(held.id_token.as_ref().map(|token| token.expose()));
+        secrets.extend(held.id_token.as_ref().map(IdToken::expose));
     }
     secrets.extend(connection.previous.iter().map(|previous| previous.refresh.expose()));
     for response in connection.candidates.iter().map(|candidate| &candidate.response) {
         secrets.push(response.access_token.expose());
-        secrets.extend(response.refresh_token.as_ref().map(|token| token.expose()));
-        secrets.extend(response.id_token.as_ref().map(|token| token.expose()));
+        secrets.extend(response.refresh_token.as_ref().map(RefreshToken::expose));
+        secrets.extend(response.id_token.as_ref().map(IdToken::expose));
     }
     let known = secrets.into_iter().filter(|secret| !secret.is_empty());
     let text = known.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"));

@@ -177,8 +177,8 @@ pub struct Intent {
     pub process: u32,
     /// The `concur-correlationid` of the request.
     pub correlation_id: String,
-    /// A presentation of the refresh token whose outcome was unknown when a request token was presented: obtaining anew
-    /// does not make it known (law 7).
+    /// A presentation of the refresh token whose outcome was unknown when a request token, or a refresh token that was
+    /// replaced, was presented: neither makes it known (law 7).
     pub beneath: Option<Box<Intent>>,
 }
 

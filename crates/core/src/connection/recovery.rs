@@ -124,6 +124,11 @@ impl Connection {
         self.replaced_and_presented().is_some()
     }
 
+    /// True for a refresh token that is kept, and not in force any more.
+    pub(super) fn is_replaced(&self, print: &Fingerprint) -> bool {
+        !self.is_current(print) && self.previous_of(print).is_some()
+    }
+
     fn replaced_and_presented(&self) -> Option<&Previous> {
         let intent = self.intent.as_ref().filter(|intent| intent.purpose == Purpose::Refresh)?;
         if self.is_current(&intent.presented) { None } else { self.previous_of(&intent.presented) }

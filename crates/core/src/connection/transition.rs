@@ -75,7 +75,10 @@ impl Connection {
         };
         let before = self.intent.as_ref().filter(|intent| intent.presented == plan.presented);
         let beneath = match (&self.intent, before, plan.purpose) {
-            (Some(open), None, Purpose::Obtain) if open.purpose == Purpose::Refresh => {
+            (Some(open), None, purpose)
+                if open.purpose == Purpose::Refresh
+                    && (purpose == Purpose::Obtain || self.is_replaced(&plan.presented)) =>
+            {
                 Some(Box::new(open.clone()))
             }
             (Some(open), ..) => open.beneath.clone(),

@@ -235,3 +235,50 @@ fn the_journal_forgets_what_is_older_than_400_days() {
     note(future);
     assert_eq!(told(), [young, future]);
 }
+
+/// Opens, looks, renews when it gets the claim, and goes again.
+#[test]
+fn child_that_comes_and_goes() {
+    let Some(root) = argument() else { return };
+    let mut renewed = 0;
+    for round in 0..ROUNDS {
+        let store = open_of(&root);
+        assert_eq!(store.names().unwrap(), ["acme", "globex"]);
+        store.read("globex").unwrap();
+        if let Some(mut claim) = store.try_claim("acme").unwrap() {
+            let seen = claim.read().unwrap();
+            let intended = refreshing(&seen, &format!("{}-{round}", std::process::id()));
+            claim.intend(&seen.version(), &intended).unwrap();
+            let next = holding(&intended, &format!("{}-{round}", std::process::id()));
+            claim.commit(&intended.version(), &next).unwrap();
+            renewed += 1;
+        } else {
+            let entry = Entry { at: UnixTime(1_800_000_000), event: Event::Suspended, correlation_id: None };
+            store.note("globex", &entry).unwrap();
+        }
+    }
+    println!("\nrenewed {renewed}");
+}
+
+const ROUNDS: u64 = 12;
+
+#[test]
+fn law_2_processes_that_come_and_go_get_along() {
+    let world = World::filled();
+    let spawn = |_| {
+        child("crash::child_that_comes_and_goes", world.root.path()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let processes: Vec<_> = (0..8).map(spawn).collect();
+    let mut renewed = 0;
+    for process in processes {
+        let output = process.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let told =
+            text.lines().find_map(|line| line.strip_prefix("renewed ")).unwrap_or_else(|| panic!("{text}"));
+        renewed += told.parse::<u64>().unwrap();
+    }
+    let version = world.open().read("acme").unwrap().version();
+    assert_eq!(version.generation, 2 + renewed, "no renewal was lost, none was done twice");
+    let noted = world.open().journal(Some("globex"), None, 1000).unwrap().len() as u64;
+    assert_eq!(noted + renewed, 8 * ROUNDS);
+}

@@ -4,6 +4,7 @@
 
 use super::failure::At;
 use super::keys::Keys;
+use super::lock::LockFile;
 use super::place::Place;
 use super::row::Row;
 use crate::store::StoreError;
@@ -11,6 +12,7 @@ use crate::unix;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,6 +23,11 @@ const SMALL: u64 = 4 * 1024 * 1024;
 const PAUSE: Duration = Duration::from_secs(3600);
 /// The thread that writes spends one part in this many on copies at most: a fleet may have new tokens all the time.
 const SHARE: u32 = 10;
+
+/// Another process's copy takes some milliseconds: it is waited for so often …
+const LOOKS: u32 = 100;
+/// … and so long each time: half a second in all.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// When the next copy is to be made.
 #[derive(Debug, Default)]
@@ -65,6 +72,7 @@ fn is_due(place: &Place, worth_a_copy: bool) -> bool {
 fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> {
     let copy = place.unfinished(".backup.new");
     let io = |error| StoreError::io("write", &copy)(error);
+    let _turn = turn(place).map_err(io)?;
     let _ = fs::remove_file(&copy);
     drop(unix::create_private(&copy).map_err(io)?);
     let made = fill(place, sql, &copy)
@@ -77,6 +85,19 @@ fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> 
         let _ = fs::remove_file(&copy);
     }
     made
+}
+
+/// Two that write under one name would spoil each other's copy.
+fn turn(place: &Place) -> io::Result<LockFile> {
+    let lock = LockFile::open(place.lock())?;
+    for _ in 0..LOOKS {
+        if lock.try_copy()? {
+            return Ok(lock);
+        }
+        #[expect(clippy::disallowed_methods, reason = "a lock of the kernel tells nobody that it is free")]
+        std::thread::sleep(LOOK);
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process is making one all the time"))
 }
 
 fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> {

@@ -26,7 +26,7 @@ pub(super) struct Database {
     pub(super) tenant: String,
     pub(super) keys: Arc<Keys>,
     /// Which file it is: another one may be put in its place.
-    pub(super) identity: (u64, u64),
+    pub(super) identity: unix::Identity,
     readers: Mutex<Vec<Reader>>,
     writer: OnceLock<Result<Writer, String>>,
     /// Held as long as this is open, so that nobody replaces the file meanwhile.

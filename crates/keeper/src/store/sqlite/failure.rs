@@ -4,7 +4,7 @@
 use super::place::Place;
 use crate::store::StoreError;
 use rusqlite::{Error, ErrorCode, ffi};
-use std::fs::{self, OpenOptions};
+use rustix::fs::{Access, access, statvfs};
 use std::io;
 use std::path::Path;
 
@@ -51,19 +51,20 @@ impl At<'_> {
     /// Tries, without changing anything, what SQLite may have been refused.
     fn what_the_system_says(self) -> Option<io::Error> {
         let Place { path, dir } = self.place;
+        // Asked, and not opened: closing the file would take this process's locks from SQLite.
         let tried = if self.action == "read" {
-            fs::File::open(path).map(drop)
+            access(path, Access::READ_OK)
         } else {
-            let writable = OpenOptions::new().read(true).write(true).open(path).map(drop);
-            writable.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?))
+            access(path, Access::WRITE_OK).and_then(|()| access(dir, Access::WRITE_OK))
         };
-        tried.err().or_else(|| is_full(dir).then(|| rustix::io::Errno::NOSPC.into()))
+        let refused = tried.err().or_else(|| is_full(dir).then_some(rustix::io::Errno::NOSPC));
+        refused.map(io::Error::from)
     }
 }
 
 /// True when the disk has no block, or no file, to give.
 fn is_full(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+    statvfs(dir).is_ok_and(|disk| {
         // Where files are made at will, there is no number of them.
         disk.f_bavail == 0 || (disk.f_files > 0 && disk.f_favail == 0)
     })

@@ -20,6 +20,7 @@ pub(super) const STORE: i64 = 0;
 /// Bytes of the store's slot whose locks mean something.
 const IN_USE: u64 = 1;
 const MARKS: u64 = 2;
+const COPY: u64 = 3;
 
 /// How often the lock of the marks is tried; whoever has it holds it for two short writes.
 const TRIES: u32 = 1000;
@@ -80,6 +81,11 @@ impl LockFile {
     /// Takes the whole store for oneself; false when anybody uses it.
     pub(super) fn try_use_alone(&self) -> io::Result<bool> {
         unix::try_lock_byte(&self.file, IN_USE, ByteLock::Exclusive)
+    }
+
+    /// The right to make a backup; false when somebody else is at it.
+    pub(super) fn try_copy(&self) -> io::Result<bool> {
+        unix::try_lock_byte(&self.file, COPY, ByteLock::Exclusive)
     }
 
     /// A slot's mark; 0 where there is none, or none that is whole.

@@ -260,7 +260,10 @@ impl Store for Sqlite {
             return Err(StoreError::Unsafe { path: path.clone(), reason, remedy });
         }
         let database = self.database()?.ok_or_else(|| self.none(name))?;
-        let number = self.look(name, |_, _, row| Ok(row.number))?;
+        let row = database.read(|sql| {
+            Row::named(sql, &database.tenant, name).map_err(|error| database.at("read").failed(error))
+        })?;
+        let number = row.ok_or_else(|| self.none(name))?.number;
         let held = Held::try_claim(database, number, name, self.address())?;
         Ok(held.map(|held| Box::new(held) as Box<dyn Claim>))
     }

@@ -4,10 +4,10 @@
 use super::mount;
 use crate::seal::KeySource;
 use crate::store::StoreError;
-use crate::unix;
+use crate::unix::{self, Identity};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The files of one store.
@@ -19,10 +19,12 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
 }
 
-/// What every SQLite database begins with.
-const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Its header, which says how many pages there are.
-const HEADER: usize = 100;
+/// Which -wal and -shm files lie beside a database.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BesideIt([Option<Identity>; 2]);
+
+/// The size of a page, in bytes: what databases are made with.
+pub(super) const PAGE: u64 = 4096;
 
 impl Place {
     /// Looks at what is there; writes nothing.
@@ -69,13 +71,18 @@ impl Place {
         self.beside(".backup")
     }
 
-    /// Which file stands there now; `None` where there is none.
-    pub(super) fn identity(&self) -> Result<Option<(u64, u64)>, StoreError> {
+    /// Which database stands there now; `None` where there is none.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, StoreError> {
         match fs::metadata(&self.path) {
             Ok(metadata) => Ok(Some(unix::identity(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &self.path)(error)),
         }
+    }
+
+    /// Which files stand beside it under the names that SQLite keeps changes and their index under.
+    pub(super) fn beside_it(&self) -> BesideIt {
+        BesideIt([self.wal(), self.shm()].map(|path| fs::metadata(path).ok().as_ref().map(unix::identity)))
     }
 
     /// The master key must not travel with what it opens.
@@ -93,37 +100,16 @@ impl Place {
         })
     }
 
-    /// A database begins with its header, whole pages follow, and as many as it says. A file that has less is damaged,
-    /// also when it is empty: databases are put into their place complete.
+    /// A database is whole pages, and one at least: databases are put into their place complete, so that an empty file
+    /// is a damaged one. How many pages there should be, SQLite knows.
+    ///
+    /// The file is looked at and not opened: closing it would take this process's locks from SQLite.
     pub(super) fn check_shape(&self) -> Result<(), StoreError> {
-        let read = |path: &Path| -> io::Result<(u64, Vec<u8>)> {
-            let file = fs::File::open(path)?;
-            let length = file.metadata()?.len();
-            let mut header = Vec::with_capacity(HEADER);
-            file.take(HEADER as u64).read_to_end(&mut header)?;
-            Ok((length, header))
-        };
-        let (length, header) = read(&self.path).map_err(StoreError::io("read", &self.path))?;
-        let Some(header) = header.first_chunk::<HEADER>() else {
+        let length = fs::metadata(&self.path).map_err(StoreError::io("read", &self.path))?.len();
+        // While the -wal file holds changes, the last page may be there in part.
+        let is_at_rest = fs::metadata(self.wal()).map_or(0, |wal| wal.len()) == 0;
+        if length < PAGE || (is_at_rest && !length.is_multiple_of(PAGE)) {
             return Err(self.damaged(format!("it has been cut to {length} bytes")));
-        };
-        if !header.starts_with(MAGIC) {
-            return Err(self.damaged("it does not begin as a database does"));
-        }
-        let number = |at: usize| {
-            u64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]))
-        };
-        let page = match u64::from(header[16]) << 8 | u64::from(header[17]) {
-            1 => 65_536,
-            size => size,
-        };
-        // While a -wal file holds changes, it may hold the last pages too.
-        let is_whole = fs::metadata(self.wal()).map_or(0, |wal| wal.len()) == 0;
-        let expected = if number(24) == number(92) { number(28).saturating_mul(page) } else { 0 };
-        if is_whole && length < expected {
-            return Err(
-                self.damaged(format!("it has been cut short: {length} of {expected} bytes are there"))
-            );
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! connection stands in its record.
 
 use super::failure::At;
-use super::place::Place;
+use super::place::{PAGE, Place};
 use crate::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
@@ -183,6 +183,7 @@ fn tables(sql: &Connection) -> rusqlite::Result<Vec<String>> {
 
 /// Makes the tables in an empty file.
 pub(super) fn make(sql: &Connection) -> rusqlite::Result<()> {
+    sql.pragma_update(None, "page_size", PAGE.cast_signed())?;
     sql.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
     TABLES.iter().try_for_each(|table| sql.execute_batch(table))?;
     sql.pragma_update(None, "application_id", APPLICATION)?;

@@ -9,7 +9,7 @@ use super::backup::Copies;
 use super::failure::At;
 use super::keys::Keys;
 use super::lock::{LockFile, STORE};
-use super::place::Place;
+use super::place::{BesideIt, Place};
 use super::row::Row;
 use super::schema::{self, Use};
 use crate::seal::SealError;
@@ -67,7 +67,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
-        let writing = Writing { place, tenant, keys, sql: None, copies: Copies::default() };
+        let writing = Writing { place, tenant, keys, opened: None, copies: Copies::default() };
         let thread =
             Builder::new().name("perennial-store".to_owned()).spawn(move || writing.run(&waiting))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
@@ -91,19 +91,26 @@ struct Writing {
     place: Place,
     tenant: String,
     keys: Arc<Keys>,
-    sql: Option<rusqlite::Connection>,
+    opened: Option<Opened>,
     copies: Copies,
 }
 
+/// The connection to write with, and the files that SQLite goes by.
+struct Opened {
+    sql: rusqlite::Connection,
+    beside: BesideIt,
+}
+
 /// What came of a transaction.
+#[derive(Default)]
 struct Done {
     outcomes: Vec<Outcome>,
     /// Connections that were written.
     touched: Vec<i64>,
     /// True when something is there now that a person would miss in an older backup.
     worth_a_copy: bool,
-    /// True when room was kept for all of it.
-    has_room: bool,
+    /// True when room was not kept for all of it.
+    wants_room: bool,
 }
 
 impl Done {
@@ -140,13 +147,13 @@ impl Writing {
     }
 
     fn copy(&mut self) {
-        if let Some(sql) = &self.sql {
-            self.copies.make(&self.place, &self.keys, sql);
+        if let Some(opened) = &self.opened {
+            self.copies.make(&self.place, &self.keys, &opened.sql);
         }
     }
 
-    /// Writes all, and answers all. Says whether anything was written, and if so, whether it is
-    /// worth a backup.
+    /// Writes all, and answers all. Says whether anything was written, and if so, whether it is worth a
+    /// backup.
     fn write(&mut self, mut jobs: Vec<(Job, Answer)>) -> Option<bool> {
         match self.attempt(&mut jobs) {
             Ok(done) => {
@@ -173,38 +180,29 @@ impl Writing {
     /// One transaction. Where it fails, all of it is undone.
     fn attempt(&mut self, jobs: &mut [(Job, Answer)]) -> Result<Done, StoreError> {
         let (place, at) = (&self.place, At { place: &self.place, action: "write" });
-        let sql = match self.sql.take() {
-            Some(sql) => sql,
-            None => schema::connect(place, Use::Writing)?,
+        let opened = match self.opened.take() {
+            Some(opened) => opened,
+            None => Opened { sql: schema::connect(place, Use::Writing)?, beside: place.beside_it() },
         };
-        let sql = self.sql.insert(sql);
-        is_in_its_place(place, sql)?;
-        let mut transaction = sql
+        let opened = self.opened.insert(opened);
+        is_in_its_place(place, opened)?;
+        let mut transaction = opened
+            .sql
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| at.failed(error))?;
         let count = "UPDATE meta SET changes = changes + 1 RETURNING changes";
         let change = transaction.query_row(count, [], |row| row.get(0)).map_err(|error| at.failed(error))?;
-        let mut done =
-            Done { outcomes: Vec::new(), touched: Vec::new(), worth_a_copy: false, has_room: true };
+        let mut done = Done::default();
         for (job, _) in jobs {
             let savepoint = transaction.savepoint().map_err(|error| at.failed(error))?;
-            let (tenant, keys) = (self.tenant.as_str(), self.keys.as_ref());
-            let mut batch = Batch {
-                sql: &savepoint,
-                place,
-                tenant,
-                keys,
-                change,
-                touched: Vec::new(),
-                worth_a_copy: false,
-            };
+            let mut batch = Batch::new(&savepoint, place, &self.tenant, &self.keys, change);
             let outcome = (job.work)(&mut batch);
-            let (touched, worth_a_copy) = (batch.touched, batch.worth_a_copy);
+            let Batch { touched, worth_a_copy, .. } = batch;
             let outcome = end(savepoint, outcome, at)?;
             if outcome.is_ok() {
                 done.touched.extend(touched);
                 done.worth_a_copy |= worth_a_copy;
-                done.has_room &= job.has_room;
+                done.wants_room |= !job.has_room;
             }
             done.outcomes.push(outcome);
         }
@@ -212,7 +210,7 @@ impl Writing {
             transaction.rollback().map_err(|error| at.failed(error))?;
             return Ok(done);
         }
-        keep_room(place, &transaction, done.has_room)?;
+        keep_room(place, &transaction, done.wants_room)?;
         transaction.commit().map_err(|error| at.failed(error))?;
         mark(place, &done.touched, change);
         Ok(done)
@@ -233,20 +231,27 @@ fn end(savepoint: Savepoint<'_>, outcome: Outcome, at: At<'_>) -> Result<Outcome
     Ok(outcome)
 }
 
-/// Somebody may have put another file in the database's place: what is written into the former one is lost.
-fn is_in_its_place(place: &Place, sql: &rusqlite::Connection) -> Result<(), StoreError> {
+/// Somebody may have put another file in the database's place, or taken away what SQLite keeps beside it: what is
+/// written then is seen by nobody else.
+fn is_in_its_place(place: &Place, opened: &Opened) -> Result<(), StoreError> {
     let mut has_moved = 0;
-    let asked = sql.file_control(Some("main"), rusqlite::FileControl::HasMoved(&mut has_moved));
+    let asked = opened.sql.file_control(Some("main"), rusqlite::FileControl::HasMoved(&mut has_moved));
     asked.map_err(|error| At { place, action: "write" }.failed(error))?;
-    if has_moved == 0 {
-        return Ok(());
+    if has_moved != 0 {
+        return Err(place.damaged("it was moved away, or replaced, while it was in use"));
     }
-    Err(place.damaged("it was moved away, or replaced, while it was in use"))
+    if place.beside_it() != opened.beside {
+        return Err(place.damaged(
+            "its -wal or -shm file was taken away while it was in use; end all programs that use it, and it may be \
+             whole again",
+        ));
+    }
+    Ok(())
 }
 
 /// Law 4: has the file system keep room for the commits of all open intents, and for this transaction itself. A commit
 /// that has its room goes on without.
-fn keep_room(place: &Place, sql: &rusqlite::Connection, has_room: bool) -> Result<(), StoreError> {
+fn keep_room(place: &Place, sql: &rusqlite::Connection, wants_room: bool) -> Result<(), StoreError> {
     let at = At { place, action: "write" };
     let open = "SELECT count(*), coalesce(sum(length(record)), 0) FROM connections WHERE intent IS NOT NULL";
     let (open, records): (i64, i64) =
@@ -255,7 +260,7 @@ fn keep_room(place: &Place, sql: &rusqlite::Connection, has_room: bool) -> Resul
     let wal = OpenOptions::new().read(true).write(true).open(place.wal());
     let kept = wal.and_then(|wal| unix::keep_room_behind(&wal, room.unsigned_abs()));
     match kept {
-        Err(error) if !has_room => Err(StoreError::io("write", &place.path)(error)),
+        Err(error) if wants_room => Err(StoreError::io("write", &place.path)(error)),
         _ => Ok(()),
     }
 }
@@ -281,7 +286,17 @@ pub(super) struct Batch<'a> {
     worth_a_copy: bool,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(
+        sql: &'a rusqlite::Connection,
+        place: &'a Place,
+        tenant: &'a str,
+        keys: &'a Keys,
+        change: i64,
+    ) -> Self {
+        Self { sql, place, tenant, keys, change, touched: Vec::new(), worth_a_copy: false }
+    }
+
     pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
         At { place: self.place, action: "write" }.failed(error)
     }
