@@ -5,7 +5,7 @@ use perennial::core::grant::{Client, Principal};
 use perennial::core::profile::Purpose;
 use perennial::core::profile::concur::CONCUR;
 use perennial::core::secret::{ClientSecret, RequestToken};
-use perennial::core::time::HostClock;
+use perennial::core::time::{HostClock, Skew};
 use perennial::core::token_endpoint::{TokenResponse, Unreachable};
 use perennial::core::{Connection, Fingerprint, Origin, UnixTime, schedule};
 use perennial::store::App;
@@ -94,6 +94,8 @@ pub(crate) fn full(name: &str) -> Connection {
     full.policy.set("renew_after", "3d").unwrap();
     full.policy.set("replay", "within:30s").unwrap();
     full.permitted.push(Origin::parse("https://127.0.0.1:8443").unwrap());
+    let elsewhere = HostClock { kernel: "another".into(), boot_epoch: 5 };
+    full.other_clocks.push((elsewhere, Skew { seconds: 3, suspected: Some(400) }));
     full.forced_at = Some(NOW.plus(5));
     full.principal = Some(Principal::new("company-1"));
     let full = full.set_aside(&full.asked(), &answer("late"), &answered(), Aside::Late);

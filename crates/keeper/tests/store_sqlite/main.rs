@@ -7,6 +7,7 @@
 //! | `damage.rs` | cut, altered, older, closed: told, and no token spent |
 //! | `doctor.rs` | what is found, and what mends it |
 //! | `crash.rs` | killed while it writes; many writers, few transactions |
+//! | `killed.rs` | killed at every call of the system that changes a file |
 //! | `room.rs` | a disk that fills up (law 4) |
 //! | `places.rs` | where a database may lie |
 
@@ -16,6 +17,10 @@
 mod crash;
 mod damage;
 mod doctor;
+#[expect(dead_code, reason = "only token files are needed here")]
+#[path = "../wire_properties/generators.rs"]
+mod generators;
+mod killed;
 mod places;
 mod room;
 #[path = "../store_conformance/sample.rs"]

@@ -4,8 +4,9 @@ use super::sample::{app, connection, full, holding};
 use super::{World, holds, refresh};
 use perennial::core::Connection;
 use perennial::seal::KeySource;
-use perennial::store::{Store, StoreError};
+use perennial::store::{Store, StoreError, document};
 use perennial::{Sqlite, SqliteOptions};
+use proptest::strategy::{Strategy, ValueTree};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -315,4 +316,28 @@ fn what_a_server_calls_its_members_does_no_harm() {
     let store = world.open();
     store.add(&odd, &app("app-1", "one")).unwrap();
     assert_eq!(store.read("acme").unwrap(), odd);
+}
+
+/// Whatever a token file may make of a connection, the row gives it back.
+#[test]
+fn law_5_any_connection_survives_being_sealed() {
+    let world = World::new();
+    let store = world.open();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut kept = 0;
+    for number in 0..60 {
+        let name = format!("n{number}");
+        let text = super::generators::token_files().new_tree(&mut runner).unwrap().current().0;
+        let Ok(members) = perennial::store::sap_sample::parse_token_file(Some(&text)) else { continue };
+        let read = document::read(&members, connection(&name)).connection;
+        let given = Connection { id: format!("id-{number}"), name: name.clone(), ..read };
+        // A token whose end nobody knows is of no use to anybody: a row does not keep what holds nothing else.
+        if given.held.as_ref().is_some_and(|held| held.access.is_none() && held.refresh.is_none()) {
+            continue;
+        }
+        store.add(&given, &app("app-1", "one")).unwrap();
+        assert_eq!(store.read(&name).unwrap(), given, "{}", String::from_utf8_lossy(&text));
+        kept += 1;
+    }
+    assert!(kept > 20, "{kept}");
 }

@@ -1,9 +1,9 @@
 //! Apps: many connections share one. Its client secrets are versions; the newest is in force, and the older ones stay
 //! (law 5: a person may have erred).
 
+use super::batch::{Batch, now};
 use super::keys::Keys;
 use super::place::Place;
-use super::writer::{Batch, now};
 use crate::store::StoreError;
 use perennial_core::grant::Client;
 use perennial_core::secret::ClientSecret;

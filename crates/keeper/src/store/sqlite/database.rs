@@ -125,13 +125,8 @@ impl Database {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let order = if after.is_some() { "ASC" } else { "DESC" };
-        let query = format!(
-            "SELECT journal.number, connections.name, journal.entry
-             FROM journal JOIN connections ON connections.number = journal.connection
-             WHERE connections.tenant = ?1 AND connections.removed_at IS NULL AND (?2 IS NULL OR connections.name = ?2)
-             AND journal.number > ?3 ORDER BY journal.number {order} LIMIT ?4"
-        );
+        let query = journal_query(name.is_some(), after.is_some());
+        let newest_first = after.is_none();
         let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut found = self.read(|sql| {
@@ -141,7 +136,7 @@ impl Database {
             };
             entries().map_err(|error| self.at("read").failed(error))
         })?;
-        if order == "DESC" {
+        if newest_first {
             found.reverse();
         }
         Ok(found.into_iter().flatten().collect())
@@ -182,6 +177,24 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// Entries of one connection, or of all: behind a number, or the newest. CROSS keeps SQLite from beginning with the
+/// connections and sorting all that there is.
+pub(super) fn journal_query(of_one: bool, after: bool) -> String {
+    let named = "journal.connection = (SELECT number FROM connections WHERE tenant = ?1 AND name = ?2 AND \
+                 removed_at IS NULL)";
+    let wanted = if of_one {
+        named
+    } else {
+        "connections.tenant = ?1 AND connections.removed_at IS NULL AND ?2 IS NULL"
+    };
+    let order = if after { "ASC" } else { "DESC" };
+    format!(
+        "SELECT journal.number, connections.name, journal.entry
+         FROM journal CROSS JOIN connections ON connections.number = journal.connection
+         WHERE {wanted} AND journal.number > ?3 ORDER BY journal.number {order} LIMIT ?4"
+    )
 }
 
 /// An entry that nobody can read is left out: it is of no use to anybody.

@@ -113,7 +113,8 @@ impl LockFile {
         raised
     }
 
-    /// Forgets all marks but the store's, which becomes `change`: a person has said which database is to be gone on from.
+    /// Forgets all marks but the store's, which becomes `change`: a person has said which database is to be gone on
+    /// from.
     pub(super) fn begin_anew(&self, change: i64) -> io::Result<()> {
         self.lock_marks()?;
         let forgotten = self.file.set_len(0).and_then(|()| self.write(STORE, change));

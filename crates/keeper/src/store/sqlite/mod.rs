@@ -6,7 +6,7 @@
 //! | `place` | where the files lie, and whether they may; `mount`: no network file systems | 2 |
 //! | `database` | making and opening one; readers; the thread that writes | |
 //! | `schema` | the tables, and how each connection to them is set | |
-//! | `writer` | group commit, room for what an intent will bring, the journal | 1, 4 |
+//! | `writer`, `batch` | group commit, room for what an intent will bring; one write in it, the journal | 1, 4 |
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
 //! | `row`, `record`, `apps` | a connection and an app in their tables | 5, 10 |
@@ -17,6 +17,7 @@
 
 mod apps;
 mod backup;
+mod batch;
 mod claim;
 mod database;
 mod examine;
@@ -34,6 +35,7 @@ mod writer;
 use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
 use crate::seal::KeySource;
 use crate::unix;
+use batch::{Batch, now};
 use claim::Held;
 use database::Database;
 pub use examine::Finding;
@@ -45,7 +47,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use writer::{Batch, Job, now};
+use writer::Job;
 
 /// What a person may choose.
 #[derive(Clone, Debug)]
@@ -221,6 +223,12 @@ fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Resu
     Ok(())
 }
 
+const NAMES: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
+
+/// The agenda.
+const DUE: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL AND due_at IS NOT NULL AND \
+                   due_at <= ?2 ORDER BY due_at";
+
 impl Store for Sqlite {
     fn address(&self) -> String {
         let path = self.place.path.display();
@@ -233,8 +241,7 @@ impl Store for Sqlite {
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let Some(database) = self.database()? else { return Ok(Vec::new()) };
-        let names = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
-        database.list(names, [&database.tenant])
+        database.list(NAMES, [&database.tenant])
     }
 
     fn read(&self, name: &str) -> Result<Connection, StoreError> {
@@ -270,9 +277,7 @@ impl Store for Sqlite {
 
     fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {
         let Some(database) = self.database()? else { return Ok(Vec::new()) };
-        let due = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL AND due_at IS NOT NULL AND \
-                   due_at <= ?2 ORDER BY due_at";
-        database.list(due, (&database.tenant, at.0))
+        database.list(DUE, (&database.tenant, at.0))
     }
 
     fn journal(

@@ -141,9 +141,10 @@ impl Row {
             &self.seal,
         ];
         sql.prepare_cached(&format!(
-            "INSERT INTO connections ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (number) DO UPDATE SET name = ?4, app = ?5, due_at = ?6, intent = ?7, record = ?8, company = ?9,
-             request_token = ?10, known_since = ?11, removed_at = ?13, changed = ?14, seal = ?15"
+            "INSERT INTO connections ({COLUMNS})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (number) DO UPDATE SET name = ?4, app = ?5, due_at = ?6, intent = ?7, record = ?8,
+             company = ?9, request_token = ?10, known_since = ?11, removed_at = ?13, changed = ?14, seal = ?15"
         ))?
         .execute(values)?;
         Ok(())

@@ -20,7 +20,7 @@ const APPLICATION: i64 = 0x5072_6e6c;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Each statement stands in the database as it stands here, and is compared when it is opened.
-pub(super) const TABLES: [&str; 10] = [
+pub(super) const TABLES: [&str; 11] = [
     "CREATE TABLE meta (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         store_id TEXT NOT NULL,
@@ -62,6 +62,7 @@ pub(super) const TABLES: [&str; 10] = [
     "CREATE UNIQUE INDEX connection_ids ON connections (tenant, id)",
     "CREATE UNIQUE INDEX connection_names ON connections (tenant, name) WHERE removed_at IS NULL",
     "CREATE INDEX agenda ON connections (tenant, due_at) WHERE removed_at IS NULL AND due_at IS NOT NULL",
+    "CREATE INDEX open_intents ON connections (intent) WHERE intent IS NOT NULL",
     "CREATE TABLE journal (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         connection INTEGER NOT NULL REFERENCES connections,
@@ -188,4 +189,35 @@ pub(super) fn make(sql: &Connection) -> rusqlite::Result<()> {
     TABLES.iter().try_for_each(|table| sql.execute_batch(table))?;
     sql.pragma_update(None, "application_id", APPLICATION)?;
     sql.pragma_update(None, "user_version", VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::journal_query;
+    use super::super::writer::OPEN_INTENTS;
+    use super::super::{DUE, NAMES};
+    use super::*;
+
+    /// A store of many thousand connections is never read from end to end.
+    #[test]
+    fn what_is_asked_often_goes_by_an_index() {
+        let sql = Connection::open_in_memory().unwrap();
+        make(&sql).unwrap();
+        for (query, index) in [
+            (DUE, "agenda"),
+            (NAMES, "connection_names"),
+            (OPEN_INTENTS, "open_intents"),
+            (&journal_query(true, true), "journal_of"),
+            (&journal_query(true, false), "journal_of"),
+            (&journal_query(false, true), "SEARCH journal USING INTEGER PRIMARY KEY"),
+            (&journal_query(false, false), "SEARCH journal USING INTEGER PRIMARY KEY"),
+        ] {
+            let mut plan = sql.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+            let nothing = vec![None::<i64>; plan.parameter_count()];
+            let steps =
+                plan.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3)).unwrap();
+            let steps = steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ");
+            assert!(steps.contains(index) && !steps.contains("TEMP B-TREE"), "{query}: {steps}");
+        }
+    }
 }

@@ -6,33 +6,30 @@
 //! commits of all intents that are open then.
 
 use super::backup::Copies;
+use super::batch::Batch;
 use super::failure::At;
 use super::keys::Keys;
 use super::lock::{LockFile, STORE};
 use super::place::{BesideIt, Place};
-use super::row::Row;
 use super::schema::{self, Use};
-use crate::seal::SealError;
-use crate::store::{StoreError, WriteError, record};
+use crate::store::{StoreError, WriteError};
 use crate::unix;
-use perennial_core::Connection;
-use perennial_core::connection::Version;
-use perennial_core::journal::Entry;
 use rusqlite::{Savepoint, TransactionBehavior};
-use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Room for the pages that a commit changes beside its record: some twenty of 4 KiB, and as many again.
 const ROOM: i64 = 160 * 1024;
+/// How many intents are open, and how large their records are.
+pub(super) const OPEN_INTENTS: &str =
+    "SELECT count(*), coalesce(sum(length(record)), 0) FROM connections WHERE intent IS NOT NULL";
+
 /// How many writes go into one transaction at most.
 const MOST: usize = 128;
-/// Entries of the journal are kept for this many seconds: 400 days, which is more than a year.
-const JOURNAL_KEPT: i64 = 400 * 86_400;
 
 type Outcome = Result<(), WriteError>;
 type Work = dyn FnMut(&mut Batch<'_>) -> Outcome + Send;
@@ -253,9 +250,9 @@ fn is_in_its_place(place: &Place, opened: &Opened) -> Result<(), StoreError> {
 /// that has its room goes on without.
 fn keep_room(place: &Place, sql: &rusqlite::Connection, wants_room: bool) -> Result<(), StoreError> {
     let at = At { place, action: "write" };
-    let open = "SELECT count(*), coalesce(sum(length(record)), 0) FROM connections WHERE intent IS NOT NULL";
-    let (open, records): (i64, i64) =
-        sql.query_row(open, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(|error| at.failed(error))?;
+    let (open, records): (i64, i64) = sql
+        .query_row(OPEN_INTENTS, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(|error| at.failed(error))?;
     let room = open.saturating_add(1).saturating_mul(ROOM).saturating_add(records.saturating_mul(3));
     let wal = OpenOptions::new().read(true).write(true).open(place.wal());
     let kept = wal.and_then(|wal| unix::keep_room_behind(&wal, room.unsigned_abs()));
@@ -272,99 +269,4 @@ fn mark(place: &Place, touched: &[i64], change: i64) {
     if let Err(error) = marked {
         tracing::warn!(path = %place.lock().display(), %error, "the mark of the last change could not be written");
     }
-}
-
-/// A transaction, as one job sees it.
-pub(super) struct Batch<'a> {
-    pub(super) sql: &'a rusqlite::Connection,
-    pub(super) place: &'a Place,
-    pub(super) tenant: &'a str,
-    pub(super) keys: &'a Keys,
-    /// The number of this change of the database.
-    pub(super) change: i64,
-    touched: Vec<i64>,
-    worth_a_copy: bool,
-}
-
-impl<'a> Batch<'a> {
-    fn new(
-        sql: &'a rusqlite::Connection,
-        place: &'a Place,
-        tenant: &'a str,
-        keys: &'a Keys,
-        change: i64,
-    ) -> Self {
-        Self { sql, place, tenant, keys, change, touched: Vec::new(), worth_a_copy: false }
-    }
-
-    pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
-        At { place: self.place, action: "write" }.failed(error)
-    }
-
-    pub(super) fn unsealed(&self, error: &SealError) -> StoreError {
-        self.place.closed(error.to_string())
-    }
-
-    /// Seals a row and writes it, as a person wants it.
-    pub(super) fn write(&mut self, row: Row) -> Result<(), StoreError> {
-        self.worth_a_copy = true;
-        self.seal_and_write(row)
-    }
-
-    /// Writes a new connection.
-    pub(super) fn add(&mut self, mut row: Row, connection: &Connection) -> Result<(), StoreError> {
-        row.put(self.keys, connection).map_err(|error| self.unsealed(&error))?;
-        self.write(row)
-    }
-
-    /// Writes a connection into its row.
-    pub(super) fn put(
-        &mut self,
-        mut row: Row,
-        before: &Version,
-        next: &Connection,
-    ) -> Result<(), StoreError> {
-        let after = next.version();
-        self.worth_a_copy |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
-        row.put(self.keys, next).map_err(|error| self.unsealed(&error))?;
-        self.seal_and_write(row)
-    }
-
-    fn seal_and_write(&mut self, mut row: Row) -> Result<(), StoreError> {
-        row.changed = self.change;
-        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
-        row.write(self.sql).map_err(|error| self.failed(error))?;
-        self.touched.push(row.number);
-        Ok(())
-    }
-
-    /// Puts a connection away, or brings it back. One that was altered stays as it is under its seal, so that this makes
-    /// nothing good that was not.
-    pub(super) fn put_away(&mut self, row: Row, removed_at: Option<i64>) -> Result<(), StoreError> {
-        if row.is_sealed(self.keys) {
-            return self.write(Row { removed_at, ..row });
-        }
-        let update = "UPDATE connections SET removed_at = ?2 WHERE number = ?1";
-        self.sql.execute(update, (row.number, removed_at)).map(drop).map_err(|error| self.failed(error))
-    }
-
-    /// Puts entries down, and lets go of those that are too old by both clocks: neither alone is trusted (law 11).
-    pub(super) fn note(&self, number: i64, entries: &[Entry]) -> Result<(), StoreError> {
-        let insert = "INSERT INTO journal (connection, at, entry) VALUES (?1, ?2, ?3)";
-        let prune = "DELETE FROM journal WHERE number < (SELECT number FROM journal WHERE at >= ?1 ORDER BY number LIMIT 1)";
-        let note = |entry: &Entry| -> rusqlite::Result<()> {
-            let text = Value::Object(record::write(entry)).to_string();
-            self.sql.prepare_cached(insert)?.execute((number, entry.at.0, text))?;
-            let oldest = entry.at.0.min(now()).saturating_sub(JOURNAL_KEPT);
-            self.sql.prepare_cached(prune)?.execute([oldest])?;
-            Ok(())
-        };
-        entries.iter().try_for_each(note).map_err(|error| self.failed(error))
-    }
-}
-
-/// This host's time, in Unix seconds.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
