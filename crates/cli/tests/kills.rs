@@ -72,8 +72,8 @@ fn law_4_killed_at_each_step_and_call_in_sqlite() {
     a_share(StoreKind::Sqlite);
 }
 
-/// Adds a connection in a process that is killed, then goes on as a person would.
-fn add_and_kill(world: &World, at: usize) -> Option<Vec<String>> {
+/// Adds a connection in a process that is killed, then goes on as a person would. False when it makes fewer calls.
+fn add_and_kill(world: &World, at: usize) -> bool {
     let ready = world.sandbox.ready();
     let add = ["add", NAME, "--app-id", &ready.app_id, "--company", &ready.company_uuid];
     let sources = ["--client-secret-env", "CLIENT_SECRET", "--request-token-env", "REQUEST_TOKEN"];
@@ -87,7 +87,7 @@ fn add_and_kill(world: &World, at: usize) -> Option<Vec<String>> {
     let calls = power::calls(&trace);
     if killed.status.success() {
         assert!(at > 20, "so few calls cannot be all of them: {calls:#?}");
-        return None;
+        return false;
     }
     settle(world);
     let before = world.sandbox.stats().request_token_uses;
@@ -103,16 +103,19 @@ fn add_and_kill(world: &World, at: usize) -> Option<Vec<String>> {
     assert!(before <= 1 && stats.request_token_uses <= before + 1, "{calls:#?} {stats:?}");
     world.run_ok(&["refresh"]);
     assert_eq!(world.sandbox.stats().reuse_detected, 0, "{calls:#?}");
-    Some(calls)
+    true
 }
 
 #[test]
 fn law_4_killed_at_each_call_while_the_first_grant_is_obtained_in_sqlite() {
-    let config = || Config { tls: false, rotate: Rotate::Always, ..Config::default() };
-    // Each third call in one run of the tests; the three thirds by turns of the process's number.
-    let first = 1 + std::process::id() as usize % 3;
-    for at in (first..1000).step_by(3) {
-        if add_and_kill(&World::of(StoreKind::Sqlite, config()), at).is_none() {
+    // Each third call here, all of them in `just crash`.
+    kill_while_obtaining(3);
+}
+
+fn kill_while_obtaining(step: usize) {
+    for at in (1..1000).step_by(step) {
+        let config = Config { tls: false, rotate: Rotate::Always, ..Config::default() };
+        if !add_and_kill(&World::of(StoreKind::Sqlite, config), at) {
             return;
         }
     }
@@ -134,4 +137,5 @@ fn law_4_killed_a_thousand_times() {
             How::Steps | How::Chains => kills.div_ceil(18),
         });
     }
+    kill_while_obtaining(1);
 }
