@@ -121,6 +121,18 @@ impl Session {
         }
     }
 
+    /// What the keeper said of one of many connections.
+    pub(crate) fn trouble_of(&self, name: &str, error: Error) -> Trouble {
+        let place = self.place().with(name);
+        Trouble::of(error, &place).at(&place)
+    }
+
+    /// The same, told at once: the others go on. With `--json` it stands in the data.
+    pub(crate) fn tell_of(&self, name: &str, error: Error) -> Exit {
+        let trouble = self.trouble_of(name, error);
+        if self.globals.json { trouble.exit } else { self.printer.trouble(&trouble.prefixed(name)) }
+    }
+
     /// Whoever has worked with SAP's two files here, and no store yet, most likely means those.
     pub(crate) fn nothing_in(&self, store: &str) -> Trouble {
         let message = format!("there are no connections in {store} yet");

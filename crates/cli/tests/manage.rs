@@ -44,6 +44,47 @@ fn the_json_of_a_list_is_that_of_status_with_the_last_event() {
 }
 
 #[test]
+fn a_connection_whose_row_was_altered_is_named_and_the_others_go_on() {
+    let world = world();
+    world.add("west");
+    let sql = rusqlite::Connection::open(world.database()).expect("a database");
+    sql.execute("UPDATE connections SET company = 'another' WHERE name = 'acme'", [])
+        .expect("it can be altered");
+    drop(sql);
+    let ended = world.keep(&["list"]);
+    ended.is_trouble(&world, 3, "acme: ", "perennial doctor");
+    assert!(ended.stdout.contains("acme  unreadable") && ended.stdout.contains("west  held"), "{ended:?}");
+    let ended = world.keep(&["status"]);
+    ended.is_trouble(&world, 3, "acme: ", "perennial doctor");
+    assert!(ended.stdout.contains("west: held"), "{ended:?}");
+    for words in [["list", "--json"], ["status", "--json"]] {
+        let told = json_of(&world.keep(&words));
+        assert_eq!(
+            (&told[0]["error"]["exit_code"], &told[1]["state"]),
+            (&json!(3), &json!("held")),
+            "{words:?}"
+        );
+    }
+    world.keep(&["token", "acme"]).is_trouble(&world, 3, "damaged", "perennial doctor");
+    world.keep_ok(&["refresh", "west"]);
+    let ended = world.keep(&["refresh", "--all"]);
+    assert!(
+        ended.stderr.contains("error: acme: ") && ended.stderr.ends_with("renewed 1, failed 1\n"),
+        "{ended:?}"
+    );
+    let ended = world.keep(&["doctor"]);
+    assert!(
+        ended.code == 3 && ended.stdout.contains("✗") && ended.stdout.contains("✓ west is held"),
+        "{ended:?}"
+    );
+    let out = world.home().join("out");
+    let ended = world.keep(&["export", "--all", "--to-dir", out.to_str().expect("a path")]);
+    ended.is_trouble(&world, 3, "acme: ", "perennial doctor");
+    assert!(ended.stdout.contains("west: written to"), "{ended:?}");
+    world.add("east");
+}
+
+#[test]
 fn a_list_over_saps_two_files_has_one_line() {
     let world = World::held_with(World::plain());
     let ended = world.run_ok(&["list"]);

@@ -151,9 +151,12 @@ impl Skew {
     /// than it is costs one refresh, which measures anew.
     #[must_use]
     pub fn after_wall_clock_was_set(self, seconds: i64) -> Self {
-        if seconds > -Self::STEADY {
-            return self;
-        }
+        if seconds > -Self::STEADY { self } else { self.moved_back(seconds) }
+    }
+
+    /// The same server, told by a clock that stands `seconds` further ahead.
+    #[must_use]
+    pub fn moved_back(self, seconds: i64) -> Self {
         let moved = |reading: i64| reading.saturating_sub(seconds);
         Self { seconds: moved(self.seconds), suspected: self.suspected.map(moved) }
     }

@@ -85,7 +85,12 @@ pub fn judge(failure: &Failure, purpose: Purpose, profile: &Profile, policy: &Po
     let (verdict, spent) = match failure {
         Failure::Unreachable(_) => (Verdict::Retry { after: None }, Spent::No),
         Failure::NoAnswer(_) => (Verdict::Retry { after: Some(policy.pause) }, Spent::Maybe),
-        Failure::Foreign(foreign) => by_status(foreign.status, foreign.retry_after, policy),
+        Failure::Foreign(foreign) => {
+            let (verdict, spent) = by_status(foreign.status, foreign.retry_after, policy);
+            // What speaks no OAuth may stand behind the server as well as before it: a filter that replaces an answer
+            // (law 7). Only who counts requests turns them away unseen.
+            (verdict, if foreign.status == 429 { spent } else { Spent::Maybe })
+        }
         Failure::Refused(refusal) => return judge_refusal(refusal, purpose, profile, policy),
     };
     Judgement { verdict, spent, base: None }
@@ -198,9 +203,13 @@ mod tests {
     fn law_7_what_came_after_sending_may_have_spent_the_token() {
         let unanswered = judged(&Failure::NoAnswer(NoAnswer::TimedOut), Purpose::Refresh);
         assert_eq!(unanswered.spent, Spent::Maybe);
-        for (status, spent) in
-            [(500, Spent::Maybe), (503, Spent::Maybe), (200, Spent::Maybe), (429, Spent::No)]
-        {
+        for (status, spent) in [
+            (500, Spent::Maybe),
+            (503, Spent::Maybe),
+            (200, Spent::Maybe),
+            (403, Spent::Maybe),
+            (429, Spent::No),
+        ] {
             let foreign =
                 Foreign { status, oddity: Oddity::NotJson, retry_after: None, correlation_id: None };
             assert_eq!(judged(&Failure::Foreign(foreign), Purpose::Refresh).spent, spent, "{status}");

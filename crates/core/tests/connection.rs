@@ -320,6 +320,37 @@ fn law_11_a_pause_that_was_written_under_a_wrong_clock_ends() {
 }
 
 #[test]
+fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
+    let ahead = NOW.plus(365 * DAY);
+    let open = unanswered(&kept_by("never"), ahead);
+    assert!(
+        matches!(open.decide(&Cause::Asked, NOW.plus(3600)), Decision::Fly(_)),
+        "its deadline is a year away"
+    );
+    let issued_ahead = unanswered(&refreshed(&kept_by("never"), &tokens("a2", "r2"), ahead), NOW);
+    assert!(matches!(issued_ahead.decide(&Cause::Asked, NOW.plus(3600)), Decision::Fly(_)), "so is an end");
+    let within = unanswered(&kept_by("within:30s"), ahead);
+    assert!(
+        !matches!(within.decide(&Cause::Asked, NOW), Decision::Fly(_)),
+        "nobody knows how long ago that was"
+    );
+}
+
+#[test]
+fn law_11_processes_that_read_the_clock_otherwise_agree_about_the_server() {
+    let mut connection = held();
+    let host = |boot_epoch| HostClock { kernel: "kernel".into(), boot_epoch };
+    (connection.skew.seconds, connection.clock) = (100, Some(host(1_000)));
+    // Set back by an hour, which this process did not follow.
+    let told = connection.clone().seen_on(&host(1_000 - 3600)).told_by(&host(1_000));
+    assert_eq!((told.skew.seconds, told.clock), (100, Some(host(1_000))));
+    let fresh = connection.seen_on(&host(1_000 - 3600)).told_by(&host(1_000 - 3600));
+    assert_eq!(fresh.skew.seconds, 3700);
+    // Back in the first process, which still reads the old time.
+    assert_eq!(fresh.seen_on(&host(1_000 - 3600)).told_by(&host(1_000)).skew.seconds, 100);
+}
+
+#[test]
 fn law_7_an_open_intent_is_an_unknown() {
     let connection = held().intend(plan(Purpose::Refresh, NOW));
     assert_eq!(connection.state(NOW.plus(30)), State::Refreshing);

@@ -61,8 +61,14 @@ impl Watch {
     }
 
     pub(crate) fn host(&self, clock: &dyn Clock) -> HostClock {
-        let reading = clock.now().since(UnixTime(seconds(clock.since_boot())));
-        HostClock { kernel: clock.kernel(), boot_epoch: self.boot_epoch(reading) }
+        let reading = Self::reading(clock);
+        HostClock { boot_epoch: self.boot_epoch(reading.boot_epoch), ..reading }
+    }
+
+    /// The wall clock as it stands, for what another process has measured with it.
+    pub(crate) fn reading(clock: &dyn Clock) -> HostClock {
+        let boot_epoch = clock.now().0.saturating_sub(seconds(clock.since_boot()));
+        HostClock { kernel: clock.kernel(), boot_epoch }
     }
 
     fn boot_epoch(&self, reading: i64) -> i64 {

@@ -107,7 +107,7 @@ impl Kit {
 
     /// A connection that was read, as this host sees it.
     pub(crate) fn seen(&self, connection: Connection) -> Connection {
-        connection.seen_on(&self.host())
+        connection.seen_on(&Watch::reading(self.clock.as_ref())).told_by(&self.host())
     }
 
     /// Reads a connection without a claim.
@@ -182,15 +182,19 @@ impl Kit {
     /// What comes of an order for which no flight is needed, or none is possible.
     pub(crate) fn grounded(&self, seen: &Connection, decision: &Decision) -> Result<HandOut, Error> {
         let none = || Error::Internal("no access token lives".to_owned());
-        let fault = seen.last_fault.clone().map(Box::new);
         match decision {
-            Decision::Stop(blocked) => Err(Error::Blocked { blocked: blocked.clone(), fault }),
+            Decision::Stop(blocked) => Err(Self::blocked(seen, blocked.clone())),
             Decision::HandOutAnyway(blocked) => {
-                let why = Error::Blocked { blocked: blocked.clone(), fault }.to_string();
+                let why = Self::blocked(seen, blocked.clone()).to_string();
                 HandOut::of(seen, self.now()).map(|h| h.with(Warning::ShortLived(why))).ok_or_else(none)
             }
             _ => HandOut::of(seen, self.now()).ok_or_else(none),
         }
+    }
+
+    /// Why nothing may be tried, with what went wrong last.
+    pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
+        Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }
     }
 
     pub(crate) fn base_for(

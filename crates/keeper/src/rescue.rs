@@ -36,16 +36,22 @@ pub(crate) async fn make_durable(
     from: &Version,
     next: &Connection,
 ) -> Kept {
+    let mut from = from.clone();
     loop {
-        let store_error = match kit.commit(claim, from, next) {
+        let store_error = match kit.commit(claim, &from, next) {
             Ok(()) => return Kept::InStore,
-            // It had become durable, and only the last call failed.
-            Err(WriteError::Moved(current)) if is_there(&current, from, next) => return Kept::InStore,
+            // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
+            Err(WriteError::Moved(current))
+                if is_same_answer(&current, next) && current.version() != from =>
+            {
+                from = current.version();
+                continue;
+            }
             Err(WriteError::Moved(current)) => return Kept::Overtaken(current),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
-        match blocking(|| kit.rescue.keep(&kit.random.id(), from, next, kit.now())) {
+        match blocking(|| kit.rescue.keep(&kit.random.id(), &from, next, kit.now())) {
             Ok(path) => return Kept::InRescueFile(path),
             Err(error) => {
                 tracing::error!(%error, "nor can a rescue file be written; the new tokens are held in memory")
@@ -55,13 +61,9 @@ pub(crate) async fn make_durable(
     }
 }
 
-fn is_there(current: &Connection, from: &Version, next: &Connection) -> bool {
-    let access = |connection: &Connection| {
-        connection.held.as_ref().and_then(|held| held.access.as_ref()).map(|access| access.token.clone())
-    };
-    !next.version().same_tokens(from)
-        && current.version().same_tokens(&next.version())
-        && access(current) == access(next)
+/// True when both hold what one answer brought.
+fn is_same_answer(one: &Connection, other: &Connection) -> bool {
+    one.held.is_some() && one.held == other.held && one.candidates == other.candidates
 }
 
 /// Goes on taking what waits into the store, for as long as the process lives: other hosts see the store only, and would
@@ -147,7 +149,8 @@ fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Er
     let written = if seen.version().same_intent(&rescued.from) {
         kit.commit(claim, &rescued.from, &next)
     } else if next.version().same_tokens(&seen.version()) {
-        Ok(())
+        // The write that seemed to fail can be read; whether it is durable nobody knows, so it is made once more.
+        kit.commit(claim, &seen.version(), &seen)
     } else {
         kit.commit(claim, &seen.version(), &set_aside(kit, &seen, &next, rescued))
     };

@@ -222,10 +222,10 @@ fn imported(refresh_token: &Zeroizing<String>, base: Origin) -> Held {
 /// A connection of the same app, and the secret that it works with; one that has not proved itself is not copied.
 fn known(keeper: &Keeper, app_id: &str) -> Result<Option<(String, ClientSecret)>, Error> {
     for name in keeper.names()? {
-        let app = keeper.store().app(&name)?;
-        let works =
-            || Ok::<_, Error>(keeper.connection(&name)?.held.is_some_and(|held| held.access.is_some()));
-        if app.client.id == app_id && works()? {
+        // One that cannot be read says nothing about others.
+        let Ok(app) = keeper.store().app(&name) else { continue };
+        let works = |connection: Connection| connection.held.is_some_and(|held| held.access.is_some());
+        if app.client.id == app_id && keeper.connection(&name).is_ok_and(works) {
             return Ok(Some((name, app.client.secret)));
         }
     }

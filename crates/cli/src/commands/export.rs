@@ -39,24 +39,30 @@ pub(crate) fn carry_out(session: &Session, export: &Export) -> Result<Exit, Trou
     keeper.drain();
     let names =
         if export.all { keeper.names()? } else { vec![session.name(&keeper, export.name.as_deref())?] };
-    let mut written = Vec::new();
+    let (mut written, mut exit) = (Vec::new(), Exit::Done);
     for name in &names {
         session.is_about(name);
         let dir = if export.all { export.to_dir.join(name) } else { export.to_dir.clone() };
-        write(&keeper, name, &dir)?;
+        if let Err(trouble) = write(&keeper, name, &dir) {
+            if names.len() == 1 {
+                return Err(trouble);
+            }
+            exit = exit.graver(session.printer.trouble(&trouble.prefixed(name).at(&session.place())));
+            continue;
+        }
         session.printer.step(&format!("{name}: written to {}", dir.display()))?;
         written.push(json!({"connection": name, "directory": dir}));
     }
     if session.globals.json {
-        session.printer.json_data(&Value::Array(written))?;
+        session.printer.json_data(&Value::Array(written.clone()))?;
     }
-    if !names.is_empty() {
+    if !written.is_empty() {
         session.printer.warn(
             "these files are plain: whoever reads them has the grant; and use only one of the two from now on, for two \
              keepers of one grant drift apart",
         );
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn write(keeper: &Keeper, name: &str, dir: &Path) -> Result<(), Trouble> {

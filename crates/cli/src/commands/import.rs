@@ -37,7 +37,7 @@ pub(crate) struct Import {
 pub(crate) fn carry_out(session: &Session, import: &Import) -> Result<Exit, Trouble> {
     session.start_log();
     let found = found(import)?;
-    for (name, _) in &found {
+    if let [(name, _)] = found.as_slice() {
         check_name(name)?;
     }
     let keeper = session.keeper_of(&session.store()?)?;

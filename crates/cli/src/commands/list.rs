@@ -36,18 +36,44 @@ pub(crate) fn carry_out(session: &Session, _: &List) -> Result<Exit, Trouble> {
     session.start_log();
     let keeper = session.keeper_of(&session.store()?)?;
     keeper.drain();
-    let rows = keeper.names()?.iter().map(|name| Row::read(&keeper, name)).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<_> = keeper
+        .names()?
+        .into_iter()
+        .map(|name| Row::read(&keeper, &name).map_err(|error| (name, error)))
+        .collect();
     if session.globals.json {
-        session.printer.json_data(&rows.iter().map(|row| row.as_json(&keeper)).collect::<Value>())?;
+        session
+            .printer
+            .json_data(&rows.iter().map(|row| as_json(session, &keeper, row)).collect::<Value>())?;
     } else if rows.is_empty() {
         let nothing = session.nothing_in(&keeper.store().address());
         let hint = nothing.hint.map(|hint| session.place().complete(&hint)).unwrap_or_default();
         session.printer.note(&format!("{}; {hint}", nothing.message));
     } else {
-        let cells: Vec<_> = rows.iter().map(|row| row.cells(&keeper)).collect();
+        let cells: Vec<_> = rows.iter().map(|row| cells(&keeper, row)).collect();
         session.printer.styled(&table::render(&COLUMNS, &cells, terminal::width(), Last::Cut))?;
     }
-    Ok(Exit::Done)
+    let unreadable = rows.into_iter().filter_map(Result::err);
+    Ok(unreadable.fold(Exit::Done, |exit, (name, error)| exit.graver(session.tell_of(&name, error))))
+}
+
+/// A row that cannot be read is named, and the others go on.
+type Read = Result<Row, (String, Error)>;
+
+fn as_json(session: &Session, keeper: &Keeper, row: &Read) -> Value {
+    match row {
+        Ok(row) => row.as_json(keeper),
+        Err((name, error)) => {
+            json!({"connection": name, "state": null, "error": session.trouble_of(name, error.clone()).as_json()})
+        }
+    }
+}
+
+fn cells(keeper: &Keeper, row: &Read) -> Vec<Cell> {
+    match row {
+        Ok(row) => row.cells(keeper),
+        Err((name, _)) => vec![Cell::new(name), Cell::styled("unreadable", RED_TEXT)],
+    }
 }
 
 struct Row {

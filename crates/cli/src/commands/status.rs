@@ -38,18 +38,30 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
     if names.is_empty() {
         session.printer.note(&session.nothing_in(&keeper.store().address()).message);
     }
-    let connections = names.iter().map(|name| keeper.connection(name)).collect::<Result<Vec<_>, _>>()?;
+    if let [only] = names.as_slice() {
+        // Nobody else is there to go on.
+        keeper.connection(only)?;
+    }
+    let (mut objects, mut blocks, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
+    for name in &names {
+        match keeper.connection(name) {
+            Ok(connection) => {
+                objects.push(as_json(&keeper, &connection));
+                blocks.push(as_text(&keeper, &connection, &session.place()));
+            }
+            Err(error) => {
+                let trouble = session.trouble_of(name, error.clone());
+                objects.push(json!({"connection": name, "state": null, "error": trouble.as_json()}));
+                exit = exit.graver(session.tell_of(name, error));
+            }
+        }
+    }
     if session.globals.json {
-        session
-            .printer
-            .json_data(&connections.iter().map(|connection| as_json(&keeper, connection)).collect())?;
+        session.printer.json_data(&Value::Array(objects))?;
     } else {
-        let place = session.place();
-        let blocks: Vec<_> =
-            connections.iter().map(|connection| as_text(&keeper, connection, &place)).collect();
         session.printer.data(&blocks.join("\n"))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// One element of the array that `status --json` prints. Times are this host's.

@@ -109,9 +109,11 @@ impl Connection {
             return Decision::HandOut;
         }
         // While the forced refresh is still under way there is something to wait for: its claim.
+        let is_under_way =
+            self.intent.as_ref().is_some_and(|intent| Some(intent.written_at) == self.forced_at);
         if let Some(until) = self.forced_at.map(|at| at.after(self.policy.rejection_pause))
             && self.is_still_to_come(until, self.policy.rejection_pause, now)
-            && self.intent.is_none()
+            && !is_under_way
         {
             return Decision::Stop(Blocked::RejectedAgain { until });
         }
@@ -162,28 +164,33 @@ impl Connection {
     /// grant, it is the last resort: the sender's deadline has passed, and no access token lives any more.
     fn replay_from(&self, intent: &Intent, now: UnixTime) -> UnixTime {
         let server_now = self.skew.server_time(now);
-        // A deadline further off than any sender waits was written under a wrong clock. Whether this sender is still
-        // there is not asked of clocks anyway, but of the lock (law 2).
-        let deadline =
-            if intent.deadline > server_now.after(intent.patience()) { server_now } else { intent.deadline };
-        let access = self.living_access(now).map(|(access, _)| access.expiry.at());
-        let last_resort = access.map_or(deadline, |access| access.max(deadline));
         match self.policy.replay {
             ReplayRule::Always => server_now,
             ReplayRule::Within(time) => {
-                let shut = intent.first_presented_at.after(time);
-                if server_now.plus(ON_THE_WAY) < shut { server_now } else { last_resort }
+                // One that was presented in the future was presented by another clock: nobody knows how long ago.
+                let since = server_now.since(intent.first_presented_at);
+                let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+                let arrives_in_time = (0..time).contains(&since.saturating_add(ON_THE_WAY)) && since >= 0;
+                if arrives_in_time { server_now } else { self.last_resort(intent, now) }
             }
-            ReplayRule::Never => last_resort,
+            ReplayRule::Never => self.last_resort(intent, now),
         }
     }
 
+    /// What lies further ahead than it can was written while a clock stood wrong (law 11), and is not waited for. (The
+    /// shell waits out a living sender's deadline on a clock of its own.)
+    fn last_resort(&self, intent: &Intent, now: UnixTime) -> UnixTime {
+        let access_ends = self.living_access(now).map(|(access, _)| access.expiry.at());
+        let deadline = Some(intent.deadline).filter(|at| self.is_still_to_come(*at, intent.patience(), now));
+        access_ends.max(deadline).unwrap_or_else(|| self.skew.server_time(now))
+    }
+
     /// True while a pause lasts. One that would last longer than any pause can was written while a clock stood wrong
-    /// (law 11), and is over.
+    /// (law 11), and is over; unless by so little that the clock was only measured anew since.
     fn is_still_to_come(&self, until: UnixTime, longest: Duration, now: UnixTime) -> bool {
         let left = until.since(self.skew.server_time(now));
-        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
-        left > 0 && left <= longest.saturating_add(Skew::AGREEMENT)
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_add(Skew::AGREEMENT);
+        (1..=longest).contains(&left)
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {

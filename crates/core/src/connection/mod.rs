@@ -385,6 +385,20 @@ impl Connection {
         self
     }
 
+    /// The same, told by a clock of the same kernel that stands otherwise: a process that saw the wall clock being set
+    /// back reads another one than a process that has just started, and both speak of one server.
+    #[must_use]
+    pub fn told_by(mut self, host: &HostClock) -> Self {
+        if let Some(then) = self.clock.as_mut().filter(|then| then.kernel == host.kernel) {
+            let by = host.boot_epoch.saturating_sub(then.boot_epoch);
+            if by.abs() >= Skew::STEADY {
+                self.skew = self.skew.moved_back(by);
+                host.clone_into(then);
+            }
+        }
+        self
+    }
+
     /// True when secrets of this connection may go to `origin` (law 10).
     #[must_use]
     pub fn permits(&self, origin: &Origin) -> bool {

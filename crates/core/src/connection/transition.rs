@@ -145,7 +145,11 @@ impl Connection {
             let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
             next.condition =
                 if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
-            next.intent = self.intent.as_ref().and_then(|intent| intent.beneath.as_deref().cloned());
+            // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
+            next.intent = match &self.intent {
+                Some(intent) if obtaining => intent.beneath.as_deref().cloned(),
+                intent => intent.clone(),
+            };
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
@@ -343,14 +347,14 @@ impl Connection {
         answered: &Answered,
         reason: Aside,
     ) -> Self {
-        let mut next = self.clone();
+        let mut next = self.heard(answered);
         next.candidates.push(Candidate {
             reason,
             grant_id: from.grant_id.clone().unwrap_or_default(),
             generation: from.generation,
             base: answered.base.clone(),
-            sent_at: self.skew.server_time(answered.sent_at),
-            received_at: self.skew.server_time(answered.received_at),
+            sent_at: next.skew.server_time(answered.sent_at),
+            received_at: next.skew.server_time(answered.received_at),
             response: response.clone(),
         });
         next
@@ -383,7 +387,7 @@ impl Connection {
 
     fn is_newer(&self, candidate: &Candidate) -> bool {
         match &self.held {
-            Some(held) => candidate.grant_id == held.grant_id && candidate.generation == held.generation,
+            Some(held) => (&candidate.grant_id, candidate.generation) == (&held.grant_id, held.generation),
             None => candidate.response.refresh_token.is_some(),
         }
     }
