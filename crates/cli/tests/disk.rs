@@ -2,6 +2,7 @@
 //! token spent; `perennial doctor` says what to do, and doing that helps.
 
 #![cfg(target_os = "linux")]
+
 mod support;
 
 use perennial_sandbox::{Config, Rotate};

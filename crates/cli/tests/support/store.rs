@@ -7,6 +7,7 @@ use perennial::store::sqlite::SqliteOptions;
 use perennial::store::{App, Store, StoreError};
 use perennial::{SapSample, Sqlite};
 use perennial_sandbox::Config;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -138,15 +139,34 @@ impl World {
         claim.commit(&before.version(), &after).expect("it is taken");
     }
 
-    /// What a process that starts now would find: read from a copy, so that its own recovery is still to come.
-    pub fn as_found(&self) -> Connection {
+    /// The access token in force.
+    pub fn access_token(&self) -> String {
+        match self.kind {
+            StoreKind::SapSample => self.tokens()["access_token"].as_str().expect("a token").to_owned(),
+            StoreKind::Sqlite => access_token(&self.store().read(NAME).expect("it can be read")),
+        }
+    }
+
+    /// Every access token that is on the disk, wherever it stands: what a process that starts now could find. In SAP's
+    /// files they are looked for without the keeper's help, so that a recovery that does not work is no excuse. What is
+    /// sealed nobody else can read: the database is opened, from a copy, so that the recovery proper is still to come.
+    pub fn access_tokens_on_disk(&self) -> Vec<String> {
+        if self.kind == StoreKind::SapSample {
+            let files = self.files().into_values();
+            let documents = files.filter_map(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            return documents.filter_map(|json| Some(json["access_token"].as_str()?.to_owned())).collect();
+        }
         let copy = TempDir::new_in(self.home()).expect("a directory");
-        for entry in fs::read_dir(self.dir()).expect("the directory is there") {
-            let path = entry.expect("an entry").path();
-            fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("a copy");
+        for (name, bytes) in self.files() {
+            fs::write(copy.path().join(name), bytes).expect("a copy");
         }
         let store = self.kind.open(copy.path(), &self.home()).expect("the copy opens");
         let claim = store.try_claim(NAME).expect("it can be written").expect("nobody else is there");
-        claim.read().expect("it can be read")
+        vec![access_token(&claim.read().expect("it can be read"))]
     }
+}
+
+fn access_token(connection: &Connection) -> String {
+    let access = connection.held.as_ref().and_then(|held| held.access.as_ref());
+    access.expect("an access token").token.expose().to_owned()
 }
