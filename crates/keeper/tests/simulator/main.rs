@@ -125,7 +125,7 @@ fn simulate(count: u64, scenario: impl Fn(u64) -> Scenario + Sync) -> (Tally, Op
             let outcome = run::run(&scenario(number), false);
             own.add(&outcome.tally);
             if let Some(violation) = outcome.violation {
-                eprintln!("run {number} breaks law {}: {}", violation.law, violation.what);
+                tell(&format!("run {number} breaks law {}: {}", violation.law, violation.what));
                 is_broken.store(true, Ordering::SeqCst);
                 let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
                 let least = broken.get_or_insert(number);
@@ -148,6 +148,11 @@ fn tell_progress(told: &Mutex<Instant>, words: impl FnOnce() -> String) {
     let Ok(mut told) = told.try_lock() else { return };
     if told.elapsed() > Duration::from_secs(5) {
         *told = Instant::now();
-        eprintln!("{}", words());
+        tell(&words());
     }
+}
+
+#[expect(clippy::print_stderr, reason = "a long run is watched")]
+fn tell(words: &str) {
+    eprintln!("{words}");
 }
