@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::{Places, Rescue};
 use crate::store::Store;
-use perennial_core::connection::{Cause, Decision};
+use perennial_core::connection::{Cause, Decision, Intent};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Options {
     pub http: http::Options,
     /// Where tokens go when the store will not take them.
     pub places: Option<Places>,
-    /// How long one token request may take: the intent's hard deadline.
+    /// How long one token request may take, at most a quarter of an hour: the intent's hard deadline.
     pub answer_within: Duration,
 }
 
@@ -97,7 +97,8 @@ impl Keeper {
             endpoint,
             clock,
             base: options.base,
-            answer_within: options.answer_within,
+            // A successor waits no longer for a sender.
+            answer_within: options.answer_within.min(Intent::LONGEST_PATIENCE),
             random: seed.map_or_else(Random::default, Random::seeded),
             watch: Watch::default(),
             breakers: Mutex::default(),
