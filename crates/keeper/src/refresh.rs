@@ -113,6 +113,16 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         {
             return Ok(hand_out);
         }
+        // Law 2: whoever stored them may be presenting them already.
+        let next = match &next.seen.intent {
+            Some(intent) if intent.kernel != claim.lock() && next.seen.version() != seen.version() => {
+                match look_again(kit, order, claim.as_mut(), &next.seen, purpose).await? {
+                    Look::Fly(seen) => Next::after_another(*seen, next.app, next.base, next.purpose),
+                    Look::Land(landed) => return landed,
+                }
+            }
+            _ => next,
+        };
         Next { seen, app, base, purpose } = next;
     }
 }
