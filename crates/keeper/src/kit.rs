@@ -114,6 +114,16 @@ impl Kit {
         Ok(self.seen(blocking(|| claim.read())?))
     }
 
+    /// True when the tokens have been replaced since `seen` was read.
+    pub(crate) fn has_moved(&self, claim: &dyn Claim, seen: &Connection) -> bool {
+        let Ok(kept) = self.look(claim) else { return false };
+        let has_moved = !kept.version().same_tokens(&seen.version());
+        if has_moved {
+            self.note(&kept, Event::AdoptedFromSibling { generation: kept.version().generation });
+        }
+        has_moved
+    }
+
     /// Puts an entry down that belongs to no write; nobody fails for that.
     pub(crate) fn note(&self, seen: &Connection, event: Event) {
         let entry = Entry { at: seen.skew.server_time(self.now()), event, correlation_id: None };

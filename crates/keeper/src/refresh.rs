@@ -9,7 +9,6 @@ use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim, WriteError};
 use perennial_core::connection::{Answered, Aside, Cause, Condition, Decision, Plan, Version};
-use perennial_core::journal::Event;
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
 use perennial_core::verdict::{Judgement, Spent, Verdict, judge};
@@ -93,6 +92,13 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                     Look::Land(landed) => return landed,
                 }
             }
+            // Law 6: re-read first. Whatever was said of the former tokens, a sibling's are newer.
+            Outcome::Refused { .. } if kit.has_moved(claim.as_ref(), &seen) => {
+                match look_again(kit, order, claim.as_mut(), &seen, purpose).await? {
+                    Look::Fly(seen) => Next::after_another(*seen, app, base, purpose),
+                    Look::Land(landed) => return landed,
+                }
+            }
             Outcome::Refused { from, failed, judgement } => {
                 let last = Next { seen: seen.clone(), app, base: base.clone(), purpose };
                 // A chance that cannot be taken is none: what the server said goes before that.
@@ -108,21 +114,13 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
                 next
             }
         };
-        if !next.seen.version().same_tokens(&seen.version())
-            && let Some(hand_out) = HandOut::of(&next.seen, kit.now())
-        {
-            return Ok(hand_out);
-        }
-        // Law 2: whoever stored them may be presenting them already.
-        let next = match &next.seen.intent {
-            Some(intent) if intent.kernel != claim.lock() && next.seen.version() != seen.version() => {
-                match look_again(kit, order, claim.as_mut(), &next.seen, purpose).await? {
-                    Look::Fly(seen) => Next::after_another(*seen, next.app, next.base, next.purpose),
-                    Look::Land(landed) => return landed,
-                }
+        if !next.seen.version().same_tokens(&seen.version()) {
+            if let Some(hand_out) = HandOut::of(&next.seen, kit.now()) {
+                return Ok(hand_out);
             }
-            _ => next,
-        };
+            // What was said of the former tokens says nothing of these.
+            (refused, settled) = (None, false);
+        }
         Next { seen, app, base, purpose } = next;
     }
 }
@@ -244,7 +242,7 @@ impl Presentation<'_> {
         };
         failpoint::pass("answered");
         let received_at = kit.now();
-        let intended = self.with_latecomers(claim, intended);
+        let intended = with_latecomers(claim, &intended.version(), intended);
         kit.server(self.base, reply.as_ref().is_ok_and(|reply| reply.status < 500 && reply.status != 429));
         match reply {
             Ok(reply) => self.answered(claim, &intended, &reply, sent_at, received_at).await, // commit
@@ -275,16 +273,6 @@ impl Presentation<'_> {
             settled: self.settled,
             correlation_id: self.kit.random.id(),
         })
-    }
-
-    /// Law 8: what a sender that had lost its claim has kept aside meanwhile goes along with the outcome.
-    fn with_latecomers(&self, claim: &dyn Claim, intended: Connection) -> Connection {
-        match self.kit.look(claim) {
-            Ok(now) if now.version() == intended.version() => {
-                Connection { candidates: now.candidates, ..intended }
-            }
-            _ => intended,
-        }
     }
 
     async fn answered(
@@ -444,12 +432,6 @@ impl SecondChances {
         judgement: &Judgement,
     ) -> Result<Option<Next>, Error> {
         let kept = kit.look(claim)?;
-        if !kept.version().same_tokens(&last.seen.version()) {
-            // Law 6: re-read first. Whatever was said of the former tokens, these are newer.
-            let generation = kept.version().generation;
-            kit.note(&kept, Event::AdoptedFromSibling { generation });
-            return Ok(Some(Next::after_another(kept, last.app, last.base, last.purpose)));
-        }
         if kept.version() != *from {
             return Ok(None); // Somebody else presents the same tokens: the claim is lost.
         }
@@ -532,9 +514,18 @@ fn unreached(kit: &Kit, claim: &mut dyn Claim, seen: &Connection, error: Error) 
     error
 }
 
+/// Law 8: what a sender that had lost its claim has kept aside meanwhile goes along with whatever is written.
+fn with_latecomers(claim: &dyn Claim, from: &Version, connection: Connection) -> Connection {
+    match blocking(|| claim.read()) {
+        Ok(now) if now.version() == *from => Connection { candidates: now.candidates, ..connection },
+        _ => connection,
+    }
+}
+
 /// The failure is written down and told, in place of what this flight saw or wrote last. If even that cannot be
 /// written, the open intent says enough.
 fn give_up(claim: &mut dyn Claim, from: &Version, failed: &Connection, base: Origin) -> Error {
+    let failed = &with_latecomers(claim, from, failed.clone());
     if let Err(error) = blocking(|| claim.commit(from, failed)) {
         tracing::warn!(%error, "the failure could not be written down");
     }
