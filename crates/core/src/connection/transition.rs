@@ -284,12 +284,12 @@ impl Connection {
 
     /// Where the server has said nothing, the pause that it asked for before lasts (law 12).
     fn pause_without_a_word(&self, failure: &Failure, now: UnixTime) -> Option<UnixTime> {
-        let until = match (failure, self.condition) {
-            (
-                Failure::Unreachable(_) | Failure::NoAnswer(_),
-                Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
-            ) => until,
-            _ => return None,
+        let (
+            Failure::Unreachable(_) | Failure::NoAnswer(_),
+            Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
+        ) = (failure, self.condition)
+        else {
+            return None;
         };
         self.is_still_to_come(until, self.policy.longest_pause(), now).then_some(until)
     }

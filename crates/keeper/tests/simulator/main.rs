@@ -78,7 +78,7 @@ fn no_seed_breaks_a_law() {
     let from = number("SIMULATE_FROM").unwrap_or(0);
     let seeds = number("SIMULATE_SEEDS").unwrap_or(SEEDS);
     let (tally, broken) = simulate(seeds, |seed| generate::scenario(from + seed));
-    eprintln!("{tally}");
+    tell(&tally.to_string());
     if let Some(seed) = broken {
         assert_unbroken(&generate::scenario(from + seed), &again(from + seed));
     }
@@ -89,7 +89,7 @@ fn no_fault_at_any_step_breaks_a_law() {
     let all = sweep::all();
     let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let (tally, broken) = simulate(all.len() as u64, |number| all[place(number)].clone());
-    eprintln!("{tally}");
+    tell(&tally.to_string());
     if let Some(number) = broken {
         assert_unbroken(&all[place(number)], "cargo test -p perennial --test simulator no_fault");
     }
@@ -125,7 +125,7 @@ fn simulate(count: u64, scenario: impl Fn(u64) -> Scenario + Sync) -> (Tally, Op
             let outcome = run::run(&scenario(number), false);
             own.add(&outcome.tally);
             if let Some(violation) = outcome.violation {
-                eprintln!("run {number} breaks law {}: {}", violation.law, violation.what);
+                tell(&format!("run {number} breaks law {}: {}", violation.law, violation.what));
                 is_broken.store(true, Ordering::SeqCst);
                 let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
                 let least = broken.get_or_insert(number);
@@ -148,6 +148,11 @@ fn tell_progress(told: &Mutex<Instant>, words: impl FnOnce() -> String) {
     let Ok(mut told) = told.try_lock() else { return };
     if told.elapsed() > Duration::from_secs(5) {
         *told = Instant::now();
-        eprintln!("{}", words());
+        tell(&words());
     }
+}
+
+#[expect(clippy::print_stderr, reason = "a million seeds take an hour: whoever waits is told how far it is")]
+fn tell(words: &str) {
+    eprintln!("{words}");
 }

@@ -5,7 +5,7 @@ use crate::server::{ACCESS_LIFE, Rotation};
 use crate::store::name_of;
 use crate::world::{STORE_DISK, Shared, State, Who, shelf_disk};
 use perennial::core::Connection;
-use perennial::core::connection::{Aside, Candidate, Condition, Version};
+use perennial::core::connection::{Aside, Candidate, Condition, Intent, Version};
 use perennial::core::secret::RefreshToken;
 
 /// An answer that has reached a process stands somewhere, durably, after this long; if a disk lets it.
@@ -29,8 +29,7 @@ impl State {
                 format!("{} is overwritten by what was derived from another version", name_of(number)),
             );
         }
-        let patience =
-            next.intent.as_ref().filter(|_| before.intent != next.intent).map(|intent| intent.patience());
+        let patience = next.intent.as_ref().filter(|_| before.intent != next.intent).map(Intent::patience);
         if patience.is_some_and(|patience| patience > self.answer_within + SECOND) {
             self.breaks(2, "an intent's deadline is later than an answer may take".to_owned());
         }
