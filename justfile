@@ -40,6 +40,17 @@ advisories:
 demo:
     cargo run --locked --quiet --bin perennial -- demo
 
+# Live through half-years with every fault there is, from a million seeds, on all cores: some hours. A seed that breaks a
+# law is told as a short story; `SIMULATE_SEED=n just simulate` tells one again.
+#
+# The engine, simulated.
+simulate seeds='1000000' from='0':
+    SIMULATE_SEEDS={{ seeds }} SIMULATE_FROM={{ from }} cargo test --locked --profile simulate -p perennial --test simulator no_seed -- --nocapture
+
+# Break one law at a time, and see that the simulator notices: `just mutants --only drop-the-fence`.
+mutants *only:
+    crates/keeper/tests/simulator/mutants/run.sh {{ only }}
+
 # Measure, and write down what was measured.
 bench:
     bench/run.sh
