@@ -36,6 +36,17 @@ ci:
 advisories:
     cargo deny --locked check advisories
 
+# Kill the binary at every step, before every call that changes a file, and at random; in every store, with every
+# rotation. Prints a table; seeds and numbers are CRASH_SEED and CRASH_KILLS.
+#
+# Is a grant ever lost to a kill?
+crash kills='1200':
+    CRASH_KILLS={{ kills }} cargo test --locked -p perennial-cli --test kills -- --ignored --nocapture
+
+# Do fifty processes that want one token present the refresh token once?
+race rounds='100':
+    RACE_ROUNDS={{ rounds }} cargo test --locked -p perennial-cli --test herd -- --ignored --nocapture
+
 # A grant's life against the sandbox, on loopback only.
 demo:
     cargo run --locked --quiet --bin perennial -- demo

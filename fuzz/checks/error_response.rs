@@ -43,9 +43,11 @@ fn assert_tokens_do_not_matter(failure: &Failure, reply: &Reply) {
     assert_eq!(token_endpoint::read(&Reply { body, ..reply.clone() }, NOW).as_ref(), Err(failure));
 }
 
-/// Law 5: only what is known to mean it ends a grant. Law 7: an error of the server's may come after the grant was used.
+/// Law 5: only what is known to mean it ends a grant. Law 7: an error of the server's, and a foreign answer, may come
+/// after the grant was used.
 fn assert_judged_with_restraint(judgement: &Judgement, failure: &Failure, status: u16) {
-    let spent = if status < 500 { Spent::No } else { Spent::Maybe };
+    let in_so_many_words = matches!(failure, Failure::Refused(_)) && (400..500).contains(&status);
+    let spent = if in_so_many_words || status == 429 { Spent::No } else { Spent::Maybe };
     assert_eq!(judgement.spent, spent);
     assert_eq!(judgement.verdict == Verdict::Relocate, judgement.base.is_some());
     match failure {

@@ -1,10 +1,10 @@
 //! The command line as a whole: the global options, and one struct a verb from `commands/`.
 
 use crate::commands;
-use crate::hints::Trouble;
 use crate::options::Globals;
 use crate::plain;
 use crate::printer::Printer;
+use crate::trouble::Trouble;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -14,10 +14,15 @@ use std::process::ExitCode;
 #[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
-  perennial demo                             see the whole job done
-  perennial run                              obtain a refresh token, keep it here
-  perennial call /profile/identity/v4/Users  call the API
-  curl -H @<(perennial token --header) URL   a token that no process list shows
+  perennial demo                   see the whole job done
+  perennial add acme               obtain a grant and keep it
+  perennial token acme             a valid access token, always
+  perennial call acme /profile/identity/v4/Users
+  perennial refresh --all --due    the line for cron
+  perennial list                   how all of them are
+  perennial doctor                 what is wrong, and what to do
+
+  perennial run                    SAP's tutorial, in this directory
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 a person must act, 4 try again later.")]
 pub(crate) struct CommandLine {
@@ -32,11 +37,23 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     Demo(commands::demo::Demo),
     Run(commands::run::Run),
+    Add(commands::add::Add),
+    List(commands::list::List),
     Token(commands::token::Token),
-    Whoami(commands::whoami::Whoami),
     Call(commands::call::Call),
-    Refresh(commands::refresh::Refresh),
+    Whoami(commands::whoami::Whoami),
     Status(commands::status::Status),
+    Refresh(commands::refresh::Refresh),
+    Reauthorize(commands::reauthorize::Reauthorize),
+    Recover(commands::recover::Recover),
+    Doctor(commands::doctor::Doctor),
+    Log(commands::log::Log),
+    Support(commands::support::Support),
+    Rename(commands::rename::Rename),
+    Remove(commands::remove::Remove),
+    Policy(commands::policy::PolicyArgs),
+    Import(commands::import::Import),
+    Export(commands::export::Export),
     Sandbox(commands::sandbox::SandboxArgs),
     Completions(commands::completions::Completions),
     Man(commands::completions::Man),

@@ -1,8 +1,12 @@
 //! Every environment variable that Perennial reads of its own, declared once. Beside these it honours `HTTPS_PROXY`,
-//! `NO_PROXY`, `NO_COLOR`, `XDG_STATE_HOME` and `XDG_DATA_HOME`.
+//! `NO_PROXY`, `NO_COLOR`, `XDG_STATE_HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`.
 
-/// Where connections are kept: `sap-sample:DIR`.
+/// Where connections are kept: `sqlite:FILE` or `sap-sample:DIR`.
 pub(crate) const STORE: &str = "PERENNIAL_STORE";
+/// What secrets are sealed with: `file:PATH` or `env:NAME`.
+pub(crate) const MASTER_KEY: &str = "PERENNIAL_MASTER_KEY";
+/// Whose connections, where several share one store.
+pub(crate) const TENANT: &str = "PERENNIAL_TENANT";
 /// Where a grant is obtained.
 pub(crate) const BASE_URI: &str = "PERENNIAL_BASE_URI";
 /// Where a grant is obtained, by the name of Concur's data centre.

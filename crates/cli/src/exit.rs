@@ -31,6 +31,19 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// The graver of two: a person who must act goes before a wait, and that before a failure that may be ours.
+    pub(crate) fn graver(self, other: Self) -> Self {
+        let weight = |exit| match exit {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::TryAgainLater => 2,
+            Self::PersonMustAct => 3,
+            Self::Usage => 4,
+            Self::Interrupted => 5,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {

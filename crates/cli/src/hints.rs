@@ -1,8 +1,10 @@
-//! From an error to what a person should do about it: a line, the exact next command, an exit code. No other file
-//! decides any of the three.
+//! From an error of the keeper to what a person should do about it: a line, the exact next command, an exit code. It
+//! depends on the kind of store: SAP's two files are edited, a database is told by commands.
 
 use crate::exit::Exit;
 use crate::options::quoted;
+use crate::place::{Kind, Place};
+use crate::trouble::Trouble;
 use crate::words;
 use perennial::Error;
 use perennial::core::connection::{Blocked, Fault};
@@ -13,142 +15,86 @@ use perennial::store::StoreError;
 use std::io;
 use std::path::Path;
 
-/// What a person is told when a command could not do what it should.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    /// What is wrong, and where.
-    pub(crate) message: String,
-    /// What to do about it.
-    pub(crate) hint: Option<String>,
-    /// The keeper's verdict, where there is one.
-    pub(crate) verdict: Option<&'static str>,
-    /// The provider's code, where there is one.
-    pub(crate) code: Option<u32>,
-    /// What SAP's support asks for.
-    pub(crate) correlation_id: Option<String>,
-    /// How the command ends.
-    pub(crate) exit: Exit,
-}
+/// Who makes a request token, and where.
+pub(crate) const MAKES_REQUEST_TOKENS: &str = "a Web Services Administrator (Standard edition: Can Administer) makes one \
+     at https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID";
 
-/// The words with which a person named a place: each is empty, or such as ` --dir acme`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Place {
-    /// The store.
-    pub(crate) store: String,
-    /// Where a grant is obtained.
-    pub(crate) base: String,
-    /// Certificates and addresses.
-    pub(crate) network: String,
-}
-
-/// Where a new request token comes from, and who may make one.
-const NEW_REQUEST_TOKEN: &str = "a new company request token is needed: a Web Services Administrator (Standard edition: \
-     Can Administer) makes one at https://www.concursolutions.com/nui/authadmin/companytokens for the same App ID; put \
-     it into credentials.json as companyRequestToken within 24 hours, then: perennial run";
-
-impl Trouble {
-    /// A trouble with a hint.
-    pub(crate) fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let hint = Some(hint.into());
-        Self { message: message.into(), hint, verdict: None, code: None, correlation_id: None, exit }
-    }
-
-    /// The command line is wrong.
-    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message, hint)
-    }
-
-    /// A file that could not be made or written.
-    pub(crate) fn file(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let what = format!("could not {action} {}", path.display());
-        move |error| {
-            Self::new(Exit::PersonMustAct, format!("{what}: {error}"), "choose a place that you may write to")
+/// Where a new request token comes from, and where it goes.
+pub(crate) fn new_request_token(place: &Place) -> String {
+    let then = match place.kind {
+        Kind::SapSample => {
+            "put it into credentials.json as companyRequestToken within 24 hours, then: perennial run"
+                .to_owned()
         }
-    }
+        Kind::Sqlite => format!("within 24 hours: {}", place.obtain()),
+    };
+    format!("a new company request token is needed: {MAKES_REQUEST_TOKENS}; {then}")
+}
 
-    /// Commands in the hint name what the person named. A command that names a store or a base of its own keeps that.
-    pub(crate) fn at(mut self, place: &Place) -> Self {
-        let Place { store, base, network } = place;
-        for (verb, base) in [("run", base.as_str()), ("refresh", ""), ("call", ""), ("whoami", "")] {
-            let command = format!("perennial {verb}");
-            self.hint = self.hint.map(|hint| {
-                let mut parts = hint.split(&command);
-                let first = parts.next().unwrap_or_default().to_owned();
-                parts.fold(first, |text, rest| {
-                    let store = if rest.starts_with(" --dir") { "" } else { store };
-                    let base = if rest.starts_with(" --base-uri") { "" } else { base };
-                    format!("{text}{command}{store}{base}{network}{rest}")
-                })
-            });
+/// What the keeper said.
+pub(crate) fn of_keeper(error: &Error, place: &Place) -> Trouble {
+    let message = error.to_string();
+    match error {
+        Error::Store(error) => of_store(error, place),
+        Error::Blocked { blocked, fault } => of_blocked(blocked, fault.as_deref(), message, place),
+        Error::Unreachable { why, .. } => of_unreachable(why, message),
+        Error::Failed { fault, retry_at, .. } => of_fault(fault, message, *retry_at, place),
+        Error::ServerFails { until, .. } => {
+            let hint = format!(
+                "nothing was sent, and what is held is kept; try again from {} on, or insist: {}",
+                words::rfc3339(*until),
+                place.refresh()
+            );
+            Trouble::new(Exit::TryAgainLater, message, hint)
         }
-        self
-    }
-
-    fn plain(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, verdict: None, code: None, correlation_id: None, exit }
-    }
-
-    fn about(mut self, fault: &Fault) -> Self {
-        self.verdict = Some(fault.verdict.as_str());
-        self.code = fault.code;
-        self.correlation_id.clone_from(&fault.correlation_id);
-        self
-    }
-}
-
-impl From<io::Error> for Trouble {
-    /// Output that could not be written; a reader that went away is no trouble.
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::plain(Exit::Done, "");
+        Error::RescueClosed { .. } => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            "nothing was sent; name the master key that it was sealed with: --master-key file:PATH or env:NAME; to see \
+             what waits: perennial doctor",
+        ),
+        Error::NotPermitted { origin, purpose } => {
+            let again = again(*purpose, place);
+            let hint =
+                format!("if you trust it with these tokens, name it once: {again} --base-uri {origin}");
+            Trouble::new(Exit::PersonMustAct, message, hint)
         }
-        Self::plain(Exit::Failed, format!("could not write the output: {error}"))
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        of_store(&error)
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match &error {
-            Error::Store(error) => of_store(error),
-            Error::Blocked { blocked, fault } => of_blocked(blocked, fault.as_deref(), message),
-            Error::Unreachable { why, .. } => of_unreachable(why, message),
-            Error::Failed { fault, retry_at, .. } => of_fault(fault, message, *retry_at),
-            Error::NotPermitted { origin, purpose } => {
-                let again = again(*purpose);
-                let hint =
-                    format!("if you trust it with these tokens, name it once: {again} --base-uri {origin}");
-                Self::new(Exit::PersonMustAct, message, hint)
-            }
-            Error::OtherPrincipal { .. } => Self::new(
-                Exit::PersonMustAct,
-                message,
-                "check that companyUUID in credentials.json belongs to the request token; the answer is kept aside in \
-                 refreshTokenObjectFile.json",
-            ),
-            Error::OtherCompany { .. } => Self::new(
-                Exit::PersonMustAct,
-                message,
-                "keep one directory for each company: perennial run --dir OTHER",
-            ),
-            Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
-                Self::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
-            }
-            Error::Busy | Error::Deadline => {
-                Self::new(Exit::TryAgainLater, message, "try again, or give it more time: --timeout 2m")
-            }
-            _ => Self::plain(Exit::Failed, message),
+        Error::OtherPrincipal { .. } => Trouble::new(Exit::PersonMustAct, message, of_stranger(place)),
+        Error::OtherCompany { .. } => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            match place.kind {
+                Kind::SapSample => "keep one directory for each company: perennial run --dir OTHER",
+                Kind::Sqlite => "keep one connection for each company: perennial add OTHER",
+            },
+        ),
+        Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
+            Trouble::new(Exit::PersonMustAct, message, new_request_token(place))
         }
+        Error::Busy | Error::Deadline => {
+            Trouble::new(Exit::TryAgainLater, message, "try again, or give it more time: --timeout 2m")
+        }
+        _ => Trouble::plain(Exit::Failed, message),
     }
 }
 
-fn of_store(error: &StoreError) -> Trouble {
+/// The request token was made for another company than the one that was named.
+fn of_stranger(place: &Place) -> String {
+    match place.kind {
+        Kind::SapSample => {
+            "check that companyUUID in credentials.json belongs to the request token; the answer is kept \
+                            aside in refreshTokenObjectFile.json"
+                .to_owned()
+        }
+        Kind::Sqlite => format!(
+            "check that the company UUID belongs to the request token, then: {}; the answer is kept aside: {}",
+            place.obtain(),
+            place.about("recover") + " --dry-run"
+        ),
+    }
+}
+
+fn of_store(error: &StoreError, place: &Place) -> Trouble {
     let message = error.to_string();
     let hint = match error {
         StoreError::NoCredentials { .. } => "this writes a template to fill in: perennial run".to_owned(),
@@ -156,20 +102,43 @@ fn of_store(error: &StoreError) -> Trouble {
         StoreError::Unreadable { path, .. } if path.ends_with("credentials.json") => {
             "it has not been touched; mend it, then: perennial run".to_owned()
         }
-        StoreError::Unreadable { .. } => {
+        StoreError::Unreadable { .. } if place.kind == Kind::SapSample => {
             "it has not been touched; mend it if you can, else this keeps it aside and obtains a new grant: \
              perennial run"
                 .to_owned()
         }
+        StoreError::Unreadable { .. } => "it has not been touched; look into it: perennial doctor".to_owned(),
         StoreError::NoSuchConnection { .. } => {
-            return Trouble::new(
-                Exit::Usage,
-                message,
-                "a sap-sample store has one connection, named default",
-            );
+            let hint = match place.kind {
+                Kind::SapSample => "a sap-sample store has one connection, named default",
+                Kind::Sqlite => "this shows what there is: perennial list",
+            };
+            return Trouble::new(Exit::Usage, message, hint);
+        }
+        StoreError::NameTaken { name, .. } => {
+            let hint = format!("choose another name, or give that one another: perennial rename {name} OTHER");
+            return Trouble::new(Exit::Usage, message, hint);
+        }
+        StoreError::BadName { .. } => {
+            let hint = "use letters, digits and . _ - @, no dot or dash in front, at most 128 of them";
+            return Trouble::new(Exit::Usage, message, hint);
+        }
+        StoreError::Fixed { instead, .. } => return Trouble::new(Exit::Usage, message, *instead),
+        StoreError::Damaged { backup, .. } => match backup {
+            Some(backup) => format!(
+                "this says what is wrong: perennial doctor; the last good copy is {}, and this puts it in place: \
+                 perennial doctor --restore-backup",
+                backup.display()
+            ),
+            None => "it has not been touched; this says what is wrong: perennial doctor".to_owned(),
+        },
+        StoreError::Closed { .. } => {
+            "name the master key that it was sealed with, --master-key file:PATH or env:NAME; to see which one is used: \
+             perennial doctor"
+                .to_owned()
         }
         StoreError::Unsafe { remedy, .. } => format!("{UNSPENT}; {remedy}"),
-        StoreError::Io { action, path, source } => return of_io(action, path, source, message),
+        StoreError::Io { action, path, source } => return of_io(action, path, source, message, place),
         _ => return Trouble::plain(Exit::PersonMustAct, message),
     };
     Trouble::new(Exit::PersonMustAct, message, hint)
@@ -177,12 +146,17 @@ fn of_store(error: &StoreError) -> Trouble {
 
 const UNSPENT: &str = "no token was presented, so nothing is lost";
 
-fn of_io(action: &str, path: &Path, source: &io::Error, message: String) -> Trouble {
+fn of_io(action: &str, path: &Path, source: &io::Error, message: String, place: &Place) -> Trouble {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = quoted(&dir.to_string_lossy());
     let (exit, remedy) = match source.kind() {
         io::ErrorKind::NotFound => {
-            let hint = "name a directory that is there: --dir DIR";
+            let hint = match place.kind {
+                Kind::SapSample => "name a directory that is there: --dir DIR".to_owned(),
+                Kind::Sqlite => {
+                    format!("make its directory: mkdir -p {dir}; or name another: --store sqlite:FILE")
+                }
+            };
             return Trouble::new(Exit::PersonMustAct, message, hint);
         }
         io::ErrorKind::PermissionDenied if action == "read" => (
@@ -199,7 +173,11 @@ fn of_io(action: &str, path: &Path, source: &io::Error, message: String) -> Trou
             ),
         ),
         io::ErrorKind::ReadOnlyFilesystem => {
-            (Exit::PersonMustAct, "; name a directory that can be written: --dir DIR".to_owned())
+            let other = match place.kind {
+                Kind::SapSample => "; name a directory that can be written: --dir DIR",
+                Kind::Sqlite => "; name a place that can be written: --store sqlite:FILE",
+            };
+            (Exit::PersonMustAct, other.to_owned())
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             (Exit::PersonMustAct, format!("; make room (df -h {dir}), then try again"))
@@ -213,33 +191,41 @@ fn of_io(action: &str, path: &Path, source: &io::Error, message: String) -> Trou
     Trouble::new(exit, message, format!("{UNSPENT}{remedy}"))
 }
 
-fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String) -> Trouble {
+fn of_blocked(blocked: &Blocked, fault: Option<&Fault>, message: String, place: &Place) -> Trouble {
     match blocked {
         Blocked::NoGrant => {
-            Trouble::new(Exit::PersonMustAct, message, "this obtains the first ones: perennial run")
+            let hint = format!("this obtains the first ones: {}", place.obtain());
+            Trouble::new(Exit::PersonMustAct, message, hint)
         }
-        Blocked::NoRefreshToken => Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN),
+        Blocked::NoRefreshToken => Trouble::new(Exit::PersonMustAct, message, new_request_token(place)),
         Blocked::Until(at) => {
             let why = fault.map_or(String::new(), |fault| format!(" ({})", fault.message));
-            let again = again(fault.map_or(Purpose::Refresh, |fault| fault.purpose));
+            let again = again(fault.map_or(Purpose::Refresh, |fault| fault.purpose), place);
             let hint = format!("try again from {} on, or insist: {again}", words::rfc3339(*at));
             let trouble = Trouble::new(Exit::TryAgainLater, format!("{message}{why}"), hint);
             fault.map_or(trouble.clone(), |fault| trouble.about(fault))
         }
         Blocked::PersonNeeded(State::Revoked) => {
-            Trouble::new(Exit::PersonMustAct, message, NEW_REQUEST_TOKEN)
+            Trouble::new(Exit::PersonMustAct, message, new_request_token(place))
         }
         Blocked::PersonNeeded(_) => match fault {
             Some(fault) => {
                 let message = format!("{message}: {}", fault.message);
-                of_fault(fault, message, None)
+                of_fault(fault, message, None, place)
             }
-            None => Trouble::new(Exit::PersonMustAct, message, "this tries again: perennial refresh"),
+            None => {
+                let hint = format!("this tries again: {}", place.refresh());
+                Trouble::new(Exit::PersonMustAct, message, hint)
+            }
         },
+        Blocked::OutOfTurn => {
+            let hint = format!("this tries what is kept in the permitted order: {}", place.about("recover"));
+            Trouble::new(Exit::PersonMustAct, message, hint)
+        }
         Blocked::RejectedAgain { .. } => Trouble::new(
             Exit::PersonMustAct,
             message,
-            "check the scopes of the app and of this grant: perennial whoami",
+            format!("check the scopes of the app and of this grant: {}", place.about("whoami")),
         ),
     }
 }
@@ -265,23 +251,24 @@ fn of_unreachable(why: &Unreachable, message: String) -> Trouble {
 }
 
 /// What tries the same again, though it may not be due.
-fn again(purpose: Purpose) -> &'static str {
+fn again(purpose: Purpose, place: &Place) -> String {
     match purpose {
-        Purpose::Obtain => "perennial run",
-        Purpose::Refresh => "perennial refresh",
+        Purpose::Obtain => place.obtain(),
+        Purpose::Refresh => place.refresh(),
     }
 }
 
-fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Trouble {
-    let again = again(fault.purpose);
+fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &Place) -> Trouble {
+    let again = again(fault.purpose, place);
     let kept = match fault.purpose {
         Purpose::Obtain => "",
         Purpose::Refresh => "; the grant is kept",
     };
+    let person = Exit::PersonMustAct;
     let (exit, hint) = match (fault.verdict, fault.code) {
         // Tried often enough: without a time to try it again, nobody will.
         (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) if retry_at.is_none() => (
-            Exit::PersonMustAct,
+            person,
             format!(
                 "it was tried several times and is left alone now; ask SAP Concur support, with the correlation \
                  id{kept}; to try again: {again}"
@@ -298,33 +285,24 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Troub
             };
             (Exit::TryAgainLater, hint)
         }
-        (Verdict::FixClient, Some(136)) => (
-            Exit::PersonMustAct,
-            "the request token belongs to another App ID: make one for the App ID in credentials.json, then: \
-             perennial run"
-                .to_owned(),
-        ),
-        (Verdict::FixClient, _) => (
-            Exit::PersonMustAct,
-            format!(
-                "check appID and clientSecret in credentials.json and the app in OAuth 2.0 Application \
-                 Management{kept}; then: {again}"
-            ),
-        ),
+        (Verdict::FixClient, Some(136)) => (person, of_other_app(place)),
+        (Verdict::FixClient, _) => (person, of_client(fault.purpose, kept, &again, place)),
         (Verdict::FixScope, _) => (
-            Exit::PersonMustAct,
+            person,
             format!("give the app the scope in OAuth 2.0 Application Management{kept}; then: {again}"),
         ),
-        (Verdict::GrantGone, Some(19)) => (
-            Exit::PersonMustAct,
+        (Verdict::GrantGone, Some(19)) => (person, of_company(&again, place)),
+        (Verdict::GrantGone, _) if fault.purpose == Purpose::Refresh && place.kind == Kind::Sqlite => (
+            person,
             format!(
-                "compare companyUUID in credentials.json with the page that made the request token, then: {again}; if it \
-                 is right, {NEW_REQUEST_TOKEN}"
+                "what is kept can be tried: {}; else {}",
+                place.about("recover"),
+                new_request_token(place)
             ),
         ),
-        (Verdict::GrantGone, _) => (Exit::PersonMustAct, NEW_REQUEST_TOKEN.to_owned()),
+        (Verdict::GrantGone, _) => (person, new_request_token(place)),
         (Verdict::AskSupport, _) => (
-            Exit::PersonMustAct,
+            person,
             format!(
                 "SAP Concur support must look at this account; give them the correlation id{kept}; once they have: \
                  {again}"
@@ -332,8 +310,47 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>) -> Troub
         ),
         (Verdict::OurBug, _) => (
             Exit::Failed,
-            format!("this should not happen; please report it with the correlation id{kept}; to try again: {again}"),
+            format!(
+                "this should not happen; please report it with the correlation id{kept}; to try again: {again}"
+            ),
         ),
     };
     Trouble::new(exit, message, hint).about(fault)
+}
+
+/// The client is wrong. A secret that was given by a command is replaced by one, and the grant may stay.
+fn of_client(purpose: Purpose, kept: &str, again: &str, place: &Place) -> String {
+    let check =
+        format!("check {} and the app in OAuth 2.0 Application Management{kept}; then: {again}", place.app());
+    match (place.kind, purpose) {
+        (Kind::Sqlite, Purpose::Refresh) => {
+            format!("{check}; or, with a new client secret: {} --keep-grant", place.obtain())
+        }
+        _ => check,
+    }
+}
+
+fn of_other_app(place: &Place) -> String {
+    match place.kind {
+        Kind::SapSample => {
+            "the request token belongs to another App ID: make one for the App ID in credentials.json, \
+                            then: perennial run"
+                .to_owned()
+        }
+        Kind::Sqlite => format!(
+            "the request token belongs to another App ID: {MAKES_REQUEST_TOKENS}; then: {}",
+            place.obtain()
+        ),
+    }
+}
+
+fn of_company(again: &str, place: &Place) -> String {
+    let named = match place.kind {
+        Kind::SapSample => "companyUUID in credentials.json",
+        Kind::Sqlite => "the company UUID",
+    };
+    format!(
+        "compare {named} with the page that made the request token, then: {again}; if it is right, {}",
+        new_request_token(place)
+    )
 }

@@ -4,20 +4,28 @@ mod command_line;
 mod commands;
 mod env_vars;
 mod exit;
+mod files;
 mod hints;
 mod options;
+mod place;
 mod plain;
 mod printer;
+mod secret_input;
 mod session;
 mod signals;
+mod stores;
+mod table;
+mod terminal;
+mod trouble;
 mod words;
+mod xdg;
 
 use clap::CommandFactory;
 use command_line::{CommandLine, Verb};
 use exit::Exit;
-use hints::Trouble;
 use session::Session;
 use std::process::ExitCode;
+use trouble::Trouble;
 
 fn main() -> ExitCode {
     perennial::forbid_core_dumps();
@@ -34,11 +42,23 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
     match verb {
         Verb::Demo(demo) => commands::demo::carry_out(session, &demo),
         Verb::Run(run) => commands::run::carry_out(session, &run),
+        Verb::Add(add) => commands::add::carry_out(session, &add),
+        Verb::List(list) => commands::list::carry_out(session, &list),
         Verb::Token(token) => commands::token::carry_out(session, &token),
-        Verb::Whoami(whoami) => commands::whoami::carry_out(session, &whoami),
         Verb::Call(call) => commands::call::carry_out(session, &call),
-        Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
+        Verb::Whoami(whoami) => commands::whoami::carry_out(session, &whoami),
         Verb::Status(status) => commands::status::carry_out(session, &status),
+        Verb::Refresh(refresh) => commands::refresh::carry_out(session, &refresh),
+        Verb::Reauthorize(reauthorize) => commands::reauthorize::carry_out(session, &reauthorize),
+        Verb::Recover(recover) => commands::recover::carry_out(session, &recover),
+        Verb::Doctor(doctor) => commands::doctor::carry_out(session, &doctor),
+        Verb::Log(log) => commands::log::carry_out(session, &log),
+        Verb::Support(support) => commands::support::carry_out(session, &support),
+        Verb::Rename(rename) => commands::rename::carry_out(session, &rename),
+        Verb::Remove(remove) => commands::remove::carry_out(session, &remove),
+        Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
+        Verb::Import(import) => commands::import::carry_out(session, &import),
+        Verb::Export(export) => commands::export::carry_out(session, &export),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {
             commands::completions::carry_out(session, &completions, CommandLine::command())
@@ -52,5 +72,5 @@ fn report(session: &Session, trouble: &Trouble) -> Exit {
     if trouble.exit == Exit::Done {
         return Exit::Done;
     }
-    session.printer.trouble(&trouble.clone().at(&session.globals.place()))
+    session.printer.trouble(&trouble.clone().at(&session.place()))
 }

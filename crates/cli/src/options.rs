@@ -1,25 +1,37 @@
 //! The options that every verb takes, and what they mean.
 
 use crate::env_vars;
-use crate::hints::{Place, Trouble};
+use crate::place::Place;
+use crate::stores::{Choice, DEFAULT_TENANT};
+use crate::trouble::Trouble;
 use crate::words::parse_duration;
 use clap::{Args, ValueEnum};
 use perennial::core::Origin;
 use perennial::core::profile::concur;
 use perennial::http::Resolve;
+use perennial::seal::KeySource;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Globals {
-    /// Where connections are kept: sap-sample:DIR [default: this directory]
+    /// Where connections are kept: sqlite:FILE or sap-sample:DIR [default: sqlite: in the XDG data directory]
     #[arg(long, global = true, value_name = "STORE", env = env_vars::STORE, help_heading = "Global options")]
     pub(crate) store: Option<String>,
 
     /// Short for --store sap-sample:DIR
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) dir: Option<PathBuf>,
+
+    /// What secrets are sealed with: file:PATH or env:NAME [default: a file in the XDG configuration directory]
+    #[arg(long, global = true, value_name = "SOURCE", env = env_vars::MASTER_KEY, help_heading = "Global options")]
+    pub(crate) master_key: Option<KeySource>,
+
+    /// Whose connections, where several share one store
+    #[arg(long, global = true, value_name = "NAME", env = env_vars::TENANT, default_value = DEFAULT_TENANT)]
+    #[arg(help_heading = "Global options", hide_short_help = true)]
+    pub(crate) tenant: String,
 
     /// Where a grant is obtained; later commands need not name it
     #[arg(long, global = true, value_name = "URI", env = env_vars::BASE_URI, help_heading = "Global options")]
@@ -86,31 +98,54 @@ pub(crate) enum Datacenter {
 }
 
 impl Globals {
-    /// The directory of the sap-sample store: `--store`, else `--dir`, else this directory.
+    /// The store that the options name: `--store`, else `--dir`, else the variable, else the default.
+    pub(crate) fn choice(&self) -> Result<Choice, Trouble> {
+        match (self.named_store(), &self.dir) {
+            (Some(_), Some(_)) => {
+                Err(Trouble::usage("--dir and --store name two stores", "name one of them"))
+            }
+            (Some(store), None) => Choice::read(store),
+            (None, Some(dir)) => Ok(Choice::SapSample(dir.clone())),
+            (None, None) => self.store.as_deref().map_or_else(Choice::standard, Choice::read),
+        }
+    }
+
+    /// The directory of SAP's tutorial, which is about two files in a directory whatever the default store is.
     pub(crate) fn directory(&self) -> Result<PathBuf, Trouble> {
-        // --dir goes before the variable.
-        let yields = |store: &&String| self.dir.is_some() && is_variable(env_vars::STORE, store);
-        let store = self.store.as_ref().filter(|store| !yields(store));
-        let Some(store) = store else { return Ok(self.dir.clone().unwrap_or_else(|| PathBuf::from("."))) };
-        if self.dir.is_some() {
-            return Err(Trouble::usage("--dir and --store name two stores", "name one of them"));
-        }
-        match store.split_once(':') {
-            Some(("sap-sample", dir)) if !dir.is_empty() => Ok(PathBuf::from(dir)),
-            _ => Err(Trouble::usage(
-                format!("\"{store}\" is no store that this version knows"),
-                "name a directory with SAP's two files: --store sap-sample:DIR",
+        match self.choice() {
+            Ok(Choice::SapSample(dir)) => Ok(dir),
+            Ok(Choice::Sqlite(_)) if self.named_store().is_some() => Err(Trouble::usage(
+                "perennial run is about SAP's two files in a directory, and this store is none",
+                "for this store: perennial add NAME; for a directory: perennial run --dir DIR",
             )),
+            Err(trouble) if self.named_store().is_some() => Err(trouble),
+            _ => Ok(PathBuf::from(".")),
         }
+    }
+
+    /// What `--store` says; the variable stands back where `--dir` is given.
+    fn named_store(&self) -> Option<&str> {
+        self.store.as_deref().filter(|store| !is_variable(env_vars::STORE, store))
     }
 
     /// The words with which the next command names the same store, beginning with a space; none where it need not.
     fn store_words(&self) -> String {
-        match (&self.store, &self.dir) {
-            (Some(store), _) if !is_variable(env_vars::STORE, store) => format!(" --store {}", quoted(store)),
-            (_, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
-            _ => String::new(),
+        let mut words = match (self.named_store(), &self.dir) {
+            (Some(store), _) => format!(" --store {}", quoted(store)),
+            (None, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
+            (None, None) => String::new(),
+        };
+        let master_key = self.master_key.as_ref().map(ToString::to_string).unwrap_or_default();
+        let tenant = if self.tenant == DEFAULT_TENANT { "" } else { &self.tenant };
+        for (option, variable, value) in [
+            ("--master-key", env_vars::MASTER_KEY, master_key.as_str()),
+            ("--tenant", env_vars::TENANT, tenant),
+        ] {
+            if !value.is_empty() && !is_variable(variable, value) {
+                words.push_str(&format!(" {option} {}", quoted(value)));
+            }
         }
+        words
     }
 
     /// The same for the base.
@@ -143,7 +178,13 @@ impl Globals {
 
     /// What the next command must name again.
     pub(crate) fn place(&self) -> Place {
-        Place { store: self.store_words(), base: self.base_words(), network: self.network_words() }
+        Place {
+            kind: self.choice().map(|choice| choice.kind()).unwrap_or_default(),
+            connection: None,
+            store: self.store_words(),
+            base: self.base_words(),
+            network: self.network_words(),
+        }
     }
 
     /// Where a grant is obtained, if a person says so.

@@ -6,6 +6,7 @@ use crate::command_line::{CommandLine, Verb};
 use crate::commands::token::Token;
 use crate::env_vars;
 use crate::options::{Globals, LogFormat};
+use crate::stores::DEFAULT_TENANT;
 use crate::words::parse_duration;
 use perennial::keeper;
 use std::env;
@@ -49,7 +50,9 @@ fn value(word: String) -> Option<String> {
 
 /// The global options as the environment sets them; `None` where it holds something that calls for clap.
 fn surroundings() -> Option<Globals> {
-    use env_vars::{ANSWER_WITHIN, BASE_URI, CA_CERT, DATACENTER, LOG_FORMAT, RESOLVE, STORE, TIMEOUT};
+    use env_vars::{
+        ANSWER_WITHIN, BASE_URI, CA_CERT, DATACENTER, LOG_FORMAT, MASTER_KEY, RESOLVE, STORE, TENANT, TIMEOUT,
+    };
     let rare = [DATACENTER, RESOLVE, TIMEOUT, ANSWER_WITHIN, LOG_FORMAT];
     if rare.iter().any(|name| env::var_os(name).is_some()) {
         return None;
@@ -61,6 +64,8 @@ fn surroundings() -> Option<Globals> {
     Some(Globals {
         store: text(STORE)?,
         dir: None,
+        master_key: text(MASTER_KEY)?.map(|source| source.parse()).transpose().ok()?,
+        tenant: text(TENANT)?.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         base_uri: text(BASE_URI)?,
         datacenter: None,
         ca_cert: text(CA_CERT)?.map(PathBuf::from),

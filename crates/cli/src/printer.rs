@@ -2,7 +2,7 @@
 //! `NO_COLOR`.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
+use crate::trouble::Trouble;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -11,6 +11,15 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const CYAN: Style = AnsiColor::Cyan.on_default().bold();
+
+/// All is well.
+pub(crate) const GREEN_TEXT: Style = AnsiColor::Green.on_default();
+/// It passes by itself.
+pub(crate) const YELLOW_TEXT: Style = AnsiColor::Yellow.on_default();
+/// A person must act.
+pub(crate) const RED_TEXT: Style = AnsiColor::Red.on_default();
+/// Beside what matters.
+pub(crate) const DIM_TEXT: Style = Style::new().dimmed();
 
 /// Prints.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +38,13 @@ impl Printer {
         out.flush()
     }
 
+    /// Data for people: its colours go only where a person looks on.
+    pub(crate) fn styled(self, text: &str) -> io::Result<()> {
+        let mut out = anstream::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
     /// Data, as pretty JSON.
     pub(crate) fn json_data(self, value: &Value) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(value)?;
@@ -42,6 +58,14 @@ impl Printer {
             return Ok(());
         }
         writeln!(anstream::stdout().lock(), "{GREEN}✓{GREEN:#} {text}")
+    }
+
+    /// A step that failed.
+    pub(crate) fn cross(self, text: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(anstream::stdout().lock(), "{RED}✗{RED:#} {text}")
     }
 
     /// A line of such a story without a mark.
@@ -80,7 +104,7 @@ impl Printer {
     /// What went wrong, and the exact next command.
     pub(crate) fn trouble(self, trouble: &Trouble) -> Exit {
         if self.json {
-            let _ = writeln!(io::stderr().lock(), "{}", trouble_json(trouble));
+            let _ = writeln!(io::stderr().lock(), "{}", json!({"error": trouble.as_json()}));
             return trouble.exit;
         }
         let mut err = anstream::stderr().lock();
@@ -93,15 +117,4 @@ impl Printer {
         }
         trouble.exit
     }
-}
-
-fn trouble_json(trouble: &Trouble) -> Value {
-    json!({"error": {
-        "message": trouble.message,
-        "hint": trouble.hint,
-        "verdict": trouble.verdict,
-        "code": trouble.code,
-        "correlation_id": trouble.correlation_id,
-        "exit_code": trouble.exit.code(),
-    }})
 }

@@ -2,17 +2,19 @@
 //! Ctrl-C, and never so that a request that is under way is dropped.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::options::{Globals, LogFormat};
+use crate::place::{Kind, Place};
 use crate::printer::Printer;
 use crate::signals::AskedToEnd;
-use perennial::http;
-use perennial::seal::rescue::Places;
-use perennial::{Error, Keeper, Options, SapSample};
+use crate::stores::{self, Choice, Opened};
+use crate::trouble::Trouble;
+use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
+use perennial::{Error, Keeper, Options, SqliteOptions, http};
+use std::cell::RefCell;
 use std::env;
 use std::future::Future;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
@@ -23,22 +25,61 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) struct Session {
     pub(crate) globals: Globals,
     pub(crate) printer: Printer,
+    /// What hints name.
+    place: RefCell<Place>,
 }
 
 impl Session {
     pub(crate) fn new(globals: Globals) -> Self {
         let printer = Printer { json: globals.json, quiet: globals.quiet };
-        Self { globals, printer }
+        let place = RefCell::new(globals.place());
+        Self { globals, printer, place }
     }
 
-    /// The store that the options name.
-    pub(crate) fn store(&self) -> Result<SapSample, Trouble> {
-        Ok(SapSample::open(self.globals.directory()?)?)
+    /// What the next command must name again.
+    pub(crate) fn place(&self) -> Place {
+        self.place.borrow().clone()
     }
 
-    /// The keeper of the store that the options name.
+    /// From here on the command is about this connection, and hints name it.
+    pub(crate) fn is_about(&self, connection: &str) {
+        self.place.borrow_mut().connection = Some(connection.to_owned());
+    }
+
+    /// From here on the command is about a directory, whatever store the options name.
+    pub(crate) fn is_about_directory(&self, words: &str) {
+        let mut place = self.place.borrow_mut();
+        place.kind = Kind::SapSample;
+        words.clone_into(&mut place.store);
+    }
+
+    /// The store that the options name. A database that is not there is made by the first write.
+    pub(crate) fn store(&self) -> Result<Opened, Trouble> {
+        self.globals.choice()?.open(|| self.sqlite_options())
+    }
+
+    /// How a database is opened.
+    pub(crate) fn sqlite_options(&self) -> Result<SqliteOptions, Trouble> {
+        let key = self.globals.master_key.clone().or_else(stores::standard_key).ok_or_else(|| {
+            let hint = "name one: --master-key file:PATH";
+            Trouble::usage("there is no home directory with a master key in it", hint)
+        })?;
+        Ok(SqliteOptions::new(key).tenant(&self.globals.tenant))
+    }
+
+    /// The keeper of the store that the options name, for a command that needs a connection.
     pub(crate) fn keeper(&self) -> Result<Keeper, Trouble> {
-        Ok(Keeper::open(self.store()?, self.options()?))
+        if let Choice::Sqlite(file) = self.globals.choice()?
+            && !file.exists()
+        {
+            return Err(self.nothing_in(&format!("sqlite:{}", file.display())));
+        }
+        self.keeper_of(&self.store()?)
+    }
+
+    /// The keeper of an open store.
+    pub(crate) fn keeper_of(&self, store: &Opened) -> Result<Keeper, Trouble> {
+        Ok(Keeper::open_shared(store.shared(), self.options()?))
     }
 
     /// The keeper's options.
@@ -46,7 +87,7 @@ impl Session {
         Ok(Options {
             base: self.globals.base()?,
             http: self.http_options(),
-            places: places(),
+            places: stores::places(self.globals.master_key.as_ref()),
             answer_within: self.globals.answer_within,
         })
     }
@@ -62,13 +103,47 @@ impl Session {
     /// The one connection of the store where no name was given.
     pub(crate) fn name(&self, keeper: &Keeper, given: Option<&str>) -> Result<String, Trouble> {
         if let Some(name) = given {
+            self.is_about(name);
             return Ok(name.to_owned());
         }
         let names = keeper.names()?;
         match names.as_slice() {
-            [only] => Ok(only.clone()),
-            _ => Err(Trouble::usage("which connection?", format!("name one of: {}", names.join(", ")))),
+            [only] => {
+                self.is_about(only);
+                Ok(only.clone())
+            }
+            [] => Err(self.nothing_in(&keeper.store().address())),
+            many => {
+                let some: Vec<_> = many.iter().take(8).map(String::as_str).collect();
+                let more = if many.len() > some.len() { " … (perennial list)" } else { "" };
+                Err(Trouble::usage("which connection?", format!("name one of: {}{more}", some.join(", "))))
+            }
         }
+    }
+
+    /// What the keeper said of one of many connections.
+    pub(crate) fn trouble_of(&self, name: &str, error: Error) -> Trouble {
+        let place = self.place().with(name);
+        Trouble::of(error, &place).at(&place)
+    }
+
+    /// The same, told at once: the others go on. With `--json` it stands in the data.
+    pub(crate) fn tell_of(&self, name: &str, error: Error) -> Exit {
+        let trouble = self.trouble_of(name, error);
+        if self.globals.json { trouble.exit } else { self.printer.trouble(&trouble.prefixed(name)) }
+    }
+
+    /// Whoever has worked with SAP's two files here, and no store yet, most likely means those.
+    pub(crate) fn nothing_in(&self, store: &str) -> Trouble {
+        let message = format!("there are no connections in {store} yet");
+        let files = [CREDENTIALS_FILE, TOKEN_FILE].iter().any(|name| Path::new(name).exists());
+        let hint = if files && self.globals.store.is_none() {
+            "this directory holds SAP's two files; use them: perennial token --dir .; or take them in: perennial add \
+             NAME --from-dir ."
+        } else {
+            "this adds one: perennial add NAME"
+        };
+        Trouble::new(Exit::PersonMustAct, message, hint)
     }
 
     /// Starts the log. Only commands that reach for the network pay for it.
@@ -131,21 +206,11 @@ impl Session {
     }
 }
 
-fn interruption() -> Trouble {
+pub(crate) fn interruption() -> Trouble {
     Trouble::new(Exit::Interrupted, "interrupted", "nothing is lost")
 }
 
-fn abandoned() -> Trouble {
+pub(crate) fn abandoned() -> Trouble {
     let hint = "what was sent is noted in the store; the next command finds that note and deals with it";
     Trouble::new(Exit::Interrupted, "abandoned a request whose outcome is not known", hint)
-}
-
-/// Where tokens go that a store will not take: the XDG base directories.
-pub(crate) fn places() -> Option<Places> {
-    let home = env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let below = |variable: &str, rest: &str| {
-        let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        set.or_else(|| home.as_ref().map(|home| home.join(rest)))
-    };
-    Some(Places::below(&below("XDG_STATE_HOME", ".local/state")?, &below("XDG_DATA_HOME", ".local/share")?))
 }

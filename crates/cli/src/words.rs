@@ -10,6 +10,11 @@ pub(crate) fn rfc3339(at: UnixTime) -> String {
     timestamp(at).to_string()
 }
 
+/// `2027-05-24`.
+pub(crate) fn day(at: UnixTime) -> String {
+    timestamp(at).strftime("%Y-%m-%d").to_string()
+}
+
 /// `2027-05-24 01:48 UTC, in 5 months 30 days`.
 pub(crate) fn moment(at: UnixTime, now: UnixTime) -> String {
     format!("{}, {}", timestamp(at).strftime("%Y-%m-%d %H:%M UTC"), distance(at, now))
@@ -23,6 +28,17 @@ pub(crate) fn distance(at: UnixTime, now: UnixTime) -> String {
         (true, _) => "now".to_owned(),
         (false, true) => format!("{text} ago"),
         (false, false) => format!("in {text}"),
+    }
+}
+
+/// The same, by the largest unit alone: for a column of a table.
+pub(crate) fn about(at: UnixTime, now: UnixTime) -> String {
+    let text = distance(at, now);
+    let words: Vec<_> = text.split(' ').collect();
+    match words.as_slice() {
+        ["in", count, unit, ..] => format!("in {count} {unit}"),
+        [count, unit, .., "ago"] => format!("{count} {unit} ago"),
+        _ => text,
     }
 }
 
@@ -71,6 +87,9 @@ mod tests {
         assert_eq!(distance(NOW.plus(-60), NOW), "1 minute ago");
         assert_eq!(distance(NOW, NOW), "now");
         assert_eq!(distance(NOW.plus(36 * 3600 + 5), NOW), "in 1 day 12 hours");
+        assert_eq!(about(NOW.plus(36 * 3600 + 5), NOW), "in 1 day");
+        assert_eq!(about(NOW.plus(-3599), NOW), "59 minutes ago");
+        assert_eq!(about(NOW, NOW), "now");
         assert_eq!(distance(UnixTime(i64::MAX), NOW).split(' ').next(), Some("in"));
     }
 

@@ -141,7 +141,9 @@ fn law_6_on_invalid_grant_a_late_answer_is_adopted() {
         assert_eq!(Ended::landed(child).code, 0);
         let mut tokens = world.tokens();
         if !living {
-            tokens["perennial"]["candidates"][0]["received_at"] = 1_000_000_000.into();
+            for time in ["sent_at", "received_at"] {
+                tokens["perennial"]["candidates"][0][time] = 1_000_000_000.into();
+            }
             write_json(&world.token_file(), &tokens);
         }
         let candidate = tokens["perennial"]["candidates"][0]["answer"].clone();

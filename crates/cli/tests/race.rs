@@ -6,7 +6,6 @@
 mod support;
 
 use perennial_sandbox::{Config, Expire, Rotate};
-use serde_json::json;
 use std::collections::BTreeSet;
 use support::{Ended, USERS, World};
 
@@ -64,13 +63,6 @@ fn fifty_processes_refresh_once() {
     for config in [strict(), Config::default()] {
         ask_for_a_token_that_has_ended(&World::held_with(config), 50);
     }
-}
-
-#[test]
-fn fifty_processes_wait_for_a_slow_answer() {
-    let world = World::held_with(strict());
-    world.inject(json!([{"kind": "delay", "milliseconds": 1500}]));
-    ask_for_a_token_that_has_ended(&world, 50);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn one_json_line_tells_all_that_a_client_needs() {
     let (base, ca) = (sandbox.text("base_uri"), sandbox.text("ca_cert"));
     let ended = run(dir.path(), &["run", "--base-uri", base, "--ca-cert", ca]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    let ended = run(dir.path(), &["call", USERS, "--ca-cert", ca]);
+    let ended = run(dir.path(), &["call", USERS, "--dir", ".", "--ca-cert", ca]);
     assert_eq!(ended.code, 0, "the base is kept with the connection: {ended:?}");
 }
 

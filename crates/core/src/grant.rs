@@ -2,7 +2,7 @@
 
 use crate::secret::{ClientSecret, RefreshToken, RequestToken};
 use std::fmt;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{self, Serializer};
 use zeroize::Zeroizing;
 
 /// Who a grant was made for: at Concur the UUID of a company or a user, the `sub` of its id_token.
@@ -95,7 +95,12 @@ impl Grant {
     #[must_use]
     pub fn redact(&self, client: &Client, text: &str) -> String {
         let secrets = self.secrets(client).filter(|secret| !secret.is_empty());
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+        secrets.fold(text.to_owned(), |text, secret| {
+            let text = text.replace(secret, "[redacted]");
+            // As it stood in the form, which some servers repeat whole.
+            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            text.replace(&encoded, "[redacted]")
+        })
     }
 
     /// True when a secret that this request sends stands in `text`, in whatever case: host names lose theirs.
@@ -169,8 +174,8 @@ mod tests {
         let grant = Grant::Refresh { refresh_token: RefreshToken::new("canary") };
         assert!(!format!("{:?} {grant:?}", grant.form(&client())).contains("canary"));
         assert_eq!(
-            grant.redact(&client(), "bad token canary of s&cret"),
-            "bad token [redacted] of [redacted]"
+            grant.redact(&client(), "bad token canary of s&cret, client_secret=s%26cret"),
+            "bad token [redacted] of [redacted], client_secret=[redacted]"
         );
     }
 

@@ -222,6 +222,10 @@ fn replaced(before: &Connection, after: &Connection, held: &Held) -> Event {
     let (to, generation) = (print(held), held.generation);
     let same_grant = before.held.as_ref().is_some_and(|old| old.grant_id == held.grant_id);
     match &before.held {
+        _ if before.presents_a_replaced_token() => {
+            let from = before.intent.as_ref().map(|intent| intent.presented.clone());
+            Event::Refreshed { from, to, generation }
+        }
         _ if takes_a_candidate(before, after) => Event::Adopted { to, generation },
         Some(old) if same_grant => Event::Refreshed { from: print(old), to, generation },
         _ => Event::Obtained { to, generation },

@@ -105,10 +105,7 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy:
         None if refusal.code.is_some() => Verdict::Unknown,
         None => match by_error(refusal.error.as_deref()) {
             Some(verdict) => verdict,
-            None => {
-                let (verdict, spent) = by_status(refusal.status, refusal.retry_after, policy);
-                return Judgement { verdict, spent, base: None };
-            }
+            None => by_status(refusal.status, refusal.retry_after, policy).0,
         },
     };
     let verdict = match verdict {
@@ -119,8 +116,9 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy:
         Verdict::Relocate if refusal.geolocation.is_none() => Verdict::Unknown,
         other => other,
     };
-    // A refusal with a known reason was decided before the grant was used; a 5xx may come from behind it.
-    let spent = if refusal.status >= 500 { Spent::Maybe } else { Spent::No };
+    // A refusal in the service's own words was decided before the grant was used; a 5xx may come from behind it, and a
+    // 2xx contradicts itself.
+    let spent = if (400..500).contains(&refusal.status) { Spent::No } else { Spent::Maybe };
     let base = (verdict == Verdict::Relocate).then(|| refusal.geolocation.clone()).flatten();
     Judgement { verdict, spent, base }
 }
@@ -145,8 +143,9 @@ fn by_status(status: u16, retry_after: Option<Duration>, policy: &Policy) -> (Ve
         500..=599 => (Verdict::Retry { after: retry_after.or(Some(policy.pause)) }, Spent::Maybe),
         // A 200 that is no token response: the tokens may have been in it.
         200..=299 => (Verdict::Unknown, Spent::Maybe),
-        // A redirect is not followed with secrets.
-        _ => (Verdict::Unknown, Spent::No),
+        // A redirect is not followed with secrets. What stands between may have put its own page in the place of an
+        // answer.
+        _ => (Verdict::Unknown, Spent::Maybe),
     }
 }
 

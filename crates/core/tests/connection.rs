@@ -25,7 +25,7 @@ fn plan(purpose: Purpose, now: UnixTime) -> Plan {
     Plan {
         purpose,
         base: base(),
-        presented: Fingerprint::of("presented"),
+        presented: Fingerprint::of(purpose.as_str()),
         new_grant_id: format!("grant-{}", now.0),
         patience: Duration::from_secs(60),
         now,
@@ -242,6 +242,68 @@ fn law_8_the_open_intent_is_part_of_the_version() {
     let (seen, intended) = (held(), held().intend(plan(Purpose::Refresh, NOW)));
     assert_ne!(seen.version(), intended.version(), "who has lost the claim finds another version");
     assert!(seen.version().same_tokens(&intended.version()));
+}
+
+#[test]
+fn law_8_what_was_kept_aside_meanwhile_goes_along_with_an_outcome() {
+    let from = held();
+    let with_late = from.set_aside(&from.asked(), &tokens("late", "late"), &answered(NOW), Aside::Late);
+    assert_ne!(from.version(), with_late.version(), "a write that does not know of it is refused");
+    assert!(from.version().same_intent(&with_late.version()));
+    let outcome = failed(&from, Purpose::Refresh, &refusal(134), NOW);
+    let merged = outcome.with_latecomers(&from.version(), &with_late);
+    assert_eq!(merged.candidates, with_late.candidates);
+}
+
+#[test]
+fn law_6_a_late_answer_to_the_tokens_that_are_held_is_adopted_whatever_was_said_since() {
+    let refused = failed(&held(), Purpose::Refresh, &refusal(108), NOW);
+    assert!(matches!(refused.decide(&WANTED, NOW.plus(4000)), Decision::Stop(Blocked::PersonNeeded(_))));
+    let late = refused.set_aside(&held().asked(), &tokens("a2", "r2"), &answered(NOW), Aside::Late);
+    assert_eq!(late.decide(&WANTED, NOW.plus(4000)), Decision::Fly(Purpose::Refresh), "no person is needed");
+    assert_eq!(refresh_token(&late.adopt_late_answer().unwrap()), "r2");
+    let first = new().intend(plan(Purpose::Obtain, NOW));
+    let from = first.asked();
+    let lost = Connection { intent: None, ..first }.set_aside(
+        &from,
+        &tokens("a1", "r1"),
+        &answered(NOW),
+        Aside::Late,
+    );
+    let adopted = lost.adopt_late_answer().unwrap();
+    assert_eq!(adopted.version().grant_id, from.grant_id, "the first grant may come late, too");
+}
+
+#[test]
+fn law_11_the_life_of_a_late_answer_counts_from_when_it_was_asked_for() {
+    let slept = Answered { received_at: NOW.plus(10_000), ..answered(NOW) };
+    let late = held().set_aside(&held().asked(), &tokens("a2", "r2"), &slept, Aside::Late);
+    assert!(late.adopt_late_answer().unwrap().living_access(NOW.plus(10_000)).is_none());
+}
+
+#[test]
+fn law_7_what_was_unknown_stays_unknown_when_something_else_was_refused() {
+    let open = unanswered(&kept_by("never"), NOW);
+    let reobtaining = failed(&open, Purpose::Obtain, &refusal(5), NOW.plus(10));
+    assert_eq!(reobtaining.intent, open.intent, "a request token that is no good says nothing of it");
+    let replayed =
+        failed(&unanswered(&kept_by("within:30s"), NOW), Purpose::Refresh, &refusal(134), NOW.plus(10));
+    assert_eq!(replayed.intent.as_ref().unwrap().first_presented_at, NOW);
+    let always = failed(&unanswered(&held(), NOW), Purpose::Refresh, &refusal(134), NOW.plus(10));
+    assert_eq!(always.intent, None, "where it may be presented at any time nobody needs to know");
+}
+
+#[test]
+fn law_11_each_host_keeps_its_own_skew() {
+    let here = host();
+    let there = HostClock { kernel: "there".into(), boot_epoch: 5 };
+    let heard = |connection: &Connection, host: &HostClock, ahead: i64| {
+        let answered = Answered { date: Some(NOW.plus(ahead + 1)), host: host.clone(), ..answered(NOW) };
+        connection.clone().seen_on(host).heard(&answered)
+    };
+    let both = heard(&heard(&held(), &here, 100), &there, -50);
+    assert_eq!(both.clone().seen_on(&there).skew.seconds, -50);
+    assert_eq!(both.seen_on(&here).skew.seconds, 100);
 }
 
 #[test]

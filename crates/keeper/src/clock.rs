@@ -54,7 +54,10 @@ struct Reading {
 impl Watch {
     pub(crate) fn now(&self, clock: &dyn Clock) -> UnixTime {
         let since_boot = seconds(clock.since_boot());
-        UnixTime(self.boot_epoch(clock.now().0.saturating_sub(since_boot)).saturating_add(since_boot))
+        let wall = clock.now();
+        let steady = UnixTime(self.boot_epoch(wall.since(UnixTime(since_boot))).saturating_add(since_boot));
+        // Whole seconds of two clocks: while the wall clock was not set it is the better one.
+        if steady.since(wall).abs() < Skew::STEADY { wall } else { steady }
     }
 
     pub(crate) fn host(&self, clock: &dyn Clock) -> HostClock {
@@ -72,13 +75,17 @@ impl Watch {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *kept.boot_epoch.get_or_insert(reading);
         let jump = reading.saturating_sub(before);
-        if jump.abs() >= Skew::STEADY && jump.abs_diff(kept.told) >= Skew::STEADY.unsigned_abs() {
-            tracing::warn!(seconds = jump, "the clock of this machine was set, or the machine was paused");
-            kept.told = if jump > 0 { 0 } else { jump };
+        if jump.abs() < Skew::STEADY {
+            return before;
         }
-        let epoch = before.max(reading);
-        kept.boot_epoch = Some(epoch);
-        epoch
+        if jump.abs_diff(kept.told) >= Skew::STEADY.unsigned_abs() {
+            tracing::warn!(seconds = jump, "the clock of this machine was set, or the machine was paused");
+            kept.told = jump;
+        }
+        if jump > 0 {
+            (kept.boot_epoch, kept.told) = (Some(reading), 0);
+        }
+        before.max(reading)
     }
 }
 

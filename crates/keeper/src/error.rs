@@ -5,6 +5,7 @@ use perennial_core::connection::{Blocked, Fault};
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::Unreachable;
 use perennial_core::{Origin, UnixTime};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why no token could be had. It can be cloned, because many callers may wait for one flight.
@@ -38,6 +39,14 @@ pub enum Error {
         base: Origin,
         /// When it may be asked again, by this host's clock.
         until: UnixTime,
+    },
+    /// Newer tokens than the store's wait in a file that cannot be opened. Nothing is presented before it can be.
+    #[error("newer tokens wait in {}, which does not open: {why}", path.display())]
+    RescueClosed {
+        /// The rescue file.
+        path: PathBuf,
+        /// Why it does not open.
+        why: String,
     },
     /// The authorization server refused, or its answer is missing or useless.
     #[error("{base}: {}", fault.message)]
@@ -109,6 +118,9 @@ fn blocked_words(blocked: &Blocked) -> String {
         }
         Blocked::Until(_) => "the last try failed, and the next one is being waited for".to_owned(),
         Blocked::PersonNeeded(state) => format!("the connection is {}", state.as_str()),
+        Blocked::OutOfTurn => {
+            "the refresh token in force has not been refused, so no older one may be presented".to_owned()
+        }
         Blocked::RejectedAgain { .. } => {
             "the API rejected a token that had just been refreshed: it is not the token".to_owned()
         }

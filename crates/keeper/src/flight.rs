@@ -68,8 +68,10 @@ impl Flights {
         let landing = Landing::default();
         under_way.insert(order.name.clone(), (order.cause.clone(), landing.clone()));
         let (flights, kit, own) = (Arc::clone(self), Arc::clone(kit), landing.clone());
+        // Also if it panics, or is never begun: a connection must not be taken for flying for ever.
+        let own_flight = UnderWay { flights, name: order.name.clone(), landing: own, result: None };
+        drop(under_way);
         threads.spawn(async move {
-            let mut own_flight = UnderWay { flights, name: order.name.clone(), landing: own, result: None };
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
@@ -77,7 +79,7 @@ impl Flights {
             if kit.rescue.is_needed() {
                 tokio::spawn(rescue::drain_until_done(kit));
             }
-            own_flight.result = Some(result);
+            own_flight.land(result);
         });
         Joined::Same(landing)
     }
@@ -105,6 +107,12 @@ struct UnderWay {
     name: String,
     landing: Landing,
     result: Option<Result<HandOut, Error>>,
+}
+
+impl UnderWay {
+    fn land(mut self, result: Result<HandOut, Error>) {
+        self.result = Some(result);
+    }
 }
 
 impl Drop for UnderWay {

@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::{Places, Rescue};
 use crate::store::Store;
-use perennial_core::connection::{Cause, Decision};
+use perennial_core::connection::{Cause, Decision, Intent};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Options {
     pub http: http::Options,
     /// Where tokens go when the store will not take them.
     pub places: Option<Places>,
-    /// How long one token request may take: the intent's hard deadline.
+    /// How long one token request may take, at most a quarter of an hour: the intent's hard deadline.
     pub answer_within: Duration,
 }
 
@@ -97,7 +97,8 @@ impl Keeper {
             endpoint,
             clock,
             base: options.base,
-            answer_within: options.answer_within,
+            // A successor waits no longer for a sender.
+            answer_within: options.answer_within.min(Intent::LONGEST_PATIENCE),
             random: seed.map_or_else(Random::default, Random::seeded),
             watch: Watch::default(),
             breakers: Mutex::default(),
@@ -138,8 +139,10 @@ impl Keeper {
     /// When there is no token to be had; see [`Error`].
     pub async fn token(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {
         if let Some(hand_out) = self.peek(connection, min_ttl)? {
-            if hand_out.renewal_due {
-                self.start(connection, Cause::Due)?;
+            if hand_out.renewal_due
+                && let Err(error) = self.start(connection, Cause::Due)
+            {
+                tracing::warn!(%error, "the renewal that is due could not be started");
             }
             return Ok(HandOut { renewal_due: false, ..hand_out });
         }
@@ -252,7 +255,7 @@ impl Keeper {
     /// # Errors
     /// Never, unless the provider's own address is none.
     pub fn obtaining_base(&self, seen: &Connection) -> Result<Origin, Error> {
-        self.kit.base_for(seen, Purpose::Obtain)
+        self.kit.base_for(seen, Purpose::Obtain, &Cause::Authorized { instead_of: seen.version() })
     }
 
     /// Takes tokens that a store had refused earlier into it. Every flight begins with this; a start may do so too.
@@ -283,7 +286,11 @@ impl Keeper {
         self.kit.ground()
     }
 
-    async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
+    pub(crate) fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    pub(crate) async fn join(&self, connection: &str, cause: Cause) -> Result<HandOut, Error> {
         loop {
             match self.start(connection, cause.clone())? {
                 Joined::Same(landing) => return landing.result().await,

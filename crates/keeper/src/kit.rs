@@ -7,13 +7,13 @@ use crate::http::{Line, TokenEndpoint};
 use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
-use crate::store::{App, Claim, Store};
+use crate::store::{App, Claim, Store, WriteError};
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Cause, Decision};
+use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
-use perennial_core::time::HostClock;
-use perennial_core::{Connection, Grant, Origin, UnixTime};
+use perennial_core::time::{HostClock, Skew};
+use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,6 +82,14 @@ pub(crate) struct Order {
     pub(crate) cause: Cause,
 }
 
+/// The refresh token that a person wants to be tried; every other cause means the one in force.
+fn named_by(cause: &Cause) -> Option<&Fingerprint> {
+    match cause {
+        Cause::Tried(print) => Some(print),
+        _ => None,
+    }
+}
+
 impl fmt::Debug for Kit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kit").field("store", &self.store.address()).finish_non_exhaustive()
@@ -114,14 +122,26 @@ impl Kit {
         Ok(self.seen(blocking(|| claim.read())?))
     }
 
-    /// True when the tokens have been replaced since `seen` was read.
-    pub(crate) fn has_moved(&self, claim: &dyn Claim, seen: &Connection) -> bool {
-        let Ok(kept) = self.look(claim) else { return false };
-        let has_moved = !kept.version().same_tokens(&seen.version());
-        if has_moved {
-            self.note(&kept, Event::AdoptedFromSibling { generation: kept.version().generation });
+    /// Writes an outcome. Where somebody has only kept a late answer aside meanwhile, that goes along (law 8).
+    pub(crate) fn commit(
+        &self,
+        claim: &mut dyn Claim,
+        from: &Version,
+        next: &Connection,
+    ) -> Result<(), WriteError> {
+        let (mut from, mut next) = (from.clone(), next.clone());
+        loop {
+            match blocking(|| claim.commit(&from, &next)) {
+                Err(WriteError::Moved(current)) if current.version().same_intent(&from) => {
+                    next = next.with_latecomers(&from, &current);
+                    from = current.version();
+                }
+                Err(WriteError::Moved(current)) => {
+                    return Err(WriteError::Moved(Box::new(self.seen(*current))));
+                }
+                other => return other,
+            }
         }
-        has_moved
     }
 
     /// Puts an entry down that belongs to no write; nobody fails for that.
@@ -129,6 +149,22 @@ impl Kit {
         let entry = Entry { at: seen.skew.server_time(self.now()), event, correlation_id: None };
         if let Err(error) = blocking(|| self.store.note(&seen.name, &entry)) {
             tracing::warn!(%error, "the journal could not be written");
+        }
+    }
+
+    /// What to do, as the connection decides; but a grant that was refused is obtained anew where that needs no person,
+    /// also by who comes after a process that died before it could. A request token that was refused in its turn is
+    /// not presented again (law 12).
+    pub(crate) fn decide(&self, seen: &Connection, cause: &Cause) -> Decision {
+        let decision = seen.decide(cause, self.now());
+        let a_person = Decision::Stop(Blocked::PersonNeeded(State::NeedsReauthorization));
+        let untried = seen.last_fault.as_ref().is_some_and(|fault| fault.purpose == Purpose::Refresh);
+        if decision != a_person || !untried {
+            return decision;
+        }
+        match blocking(|| self.store.app(&seen.name)) {
+            Ok(app) if self.may_reobtain(seen, &app) => Decision::Fly(Purpose::Obtain),
+            _ => decision,
         }
     }
 
@@ -163,21 +199,31 @@ impl Kit {
     /// What comes of an order for which no flight is needed, or none is possible.
     pub(crate) fn grounded(&self, seen: &Connection, decision: &Decision) -> Result<HandOut, Error> {
         let none = || Error::Internal("no access token lives".to_owned());
-        let fault = seen.last_fault.clone().map(Box::new);
         match decision {
-            Decision::Stop(blocked) => Err(Error::Blocked { blocked: blocked.clone(), fault }),
+            Decision::Stop(blocked) => Err(Self::blocked(seen, blocked.clone())),
             Decision::HandOutAnyway(blocked) => {
-                let why = Error::Blocked { blocked: blocked.clone(), fault }.to_string();
+                let why = Self::blocked(seen, blocked.clone()).to_string();
                 HandOut::of(seen, self.now()).map(|h| h.with(Warning::ShortLived(why))).ok_or_else(none)
             }
             _ => HandOut::of(seen, self.now()).ok_or_else(none),
         }
     }
 
-    pub(crate) fn base_for(&self, seen: &Connection, purpose: Purpose) -> Result<Origin, Error> {
+    /// Why nothing may be tried, with what went wrong last.
+    pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
+        Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }
+    }
+
+    pub(crate) fn base_for(
+        &self,
+        seen: &Connection,
+        purpose: Purpose,
+        cause: &Cause,
+    ) -> Result<Origin, Error> {
         let default =
             || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
-        let held = seen.held.as_ref().map(|held| held.base.clone());
+        let held = seen.presentable(named_by(cause)).map(|(_, base)| base.clone());
+        let held = held.or_else(|| seen.held.as_ref().map(|held| held.base.clone()));
         // A grant is obtained anew where the one before it lived, unless a person names another place.
         let base = match purpose {
             Purpose::Refresh => held,
@@ -217,7 +263,7 @@ impl Kit {
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(here, self.answer_within);
         match passage {
-            _ if matches!(cause, Cause::Asked | Cause::Authorized { .. }) => Ok(()),
+            _ if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
             Passage::Free => Ok(()),
             Passage::Probe if can_afford => {
                 *breaker = next;
@@ -266,10 +312,10 @@ impl Kit {
     /// Reads under the claim. The sender of an open intent that was written under another lock may still be alive: its
     /// deadline is waited out (law 2), counted on this host's own clock from when the intent was first seen here, since
     /// no wall clock is trusted that far. Meanwhile the answer may come.
-    pub(crate) async fn look_again(&self, name: &str, claim: &mut dyn Claim) -> Result<Connection, Error> {
+    pub(crate) async fn look_again(&self, claim: &mut dyn Claim) -> Result<Connection, Error> {
         let mut first_seen: Option<(String, Duration)> = None;
         loop {
-            blocking(|| rescue::take_in_all(self, name, claim))?;
+            blocking(|| rescue::take_in_all(self, claim))?;
             let seen = self.look(claim)?;
             let Some(intent) = seen.intent.as_ref().filter(|intent| intent.kernel != claim.lock()) else {
                 return Ok(seen);
@@ -308,9 +354,15 @@ impl Kit {
 
     /// What is presented, if it may be: nothing is sent for another company than the one held (law 13), nor a request
     /// token more often than it is good for.
-    pub(crate) fn grant(&self, seen: &Connection, app: &App, purpose: Purpose) -> Result<Grant, Error> {
+    pub(crate) fn grant(
+        &self,
+        seen: &Connection,
+        app: &App,
+        purpose: Purpose,
+        cause: &Cause,
+    ) -> Result<Grant, Error> {
         if purpose == Purpose::Refresh {
-            let refresh = seen.held.as_ref().and_then(|held| held.refresh.clone());
+            let refresh = seen.presentable(named_by(cause)).map(|(refresh, _)| refresh.clone());
             let refresh_token = refresh.ok_or_else(|| Error::Internal("no refresh token".to_owned()))?;
             return Ok(Grant::Refresh { refresh_token });
         }
@@ -339,6 +391,8 @@ impl Kit {
         };
         let age = self.now().since(known_since);
         let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).unwrap_or(i64::MAX);
-        (0..life).contains(&age) && self.grant(seen, app, Purpose::Obtain).is_ok()
+        let cause = Cause::Authorized { instead_of: seen.version() };
+        // Two processes may count the same second differently.
+        (-Skew::ROUGHNESS..life).contains(&age) && self.grant(seen, app, Purpose::Obtain, &cause).is_ok()
     }
 }

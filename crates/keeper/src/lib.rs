@@ -17,6 +17,8 @@
 //! |---|---|---|
 //! | [`keeper`] | the one door | 9, 12 |
 //! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
+//! | [`manage`] | adding, renaming, changing the policy; what is kept outside the store | 5 |
+//! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
@@ -34,7 +36,9 @@ mod hand_out;
 pub mod http;
 pub mod keeper;
 mod kit;
+pub mod manage;
 mod random;
+pub mod recovery;
 mod refresh;
 mod rescue;
 pub mod seal;
@@ -46,5 +50,5 @@ pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
-pub use store::{Memory, SapSample, Store};
+pub use store::{Memory, SapSample, Sqlite, SqliteOptions, Store};
 pub use unix::forbid_core_dumps;

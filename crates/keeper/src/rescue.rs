@@ -38,7 +38,7 @@ pub(crate) async fn make_durable(
 ) -> Kept {
     let mut from = from.clone();
     let kept = loop {
-        let store_error = match blocking(|| claim.commit(&from, next)) {
+        let store_error = match kit.commit(claim, &from, next) {
             Ok(()) => break Kept::InStore,
             // What overtook it is itself: a write that seemed to fail. It may not be durable, so it is written again.
             Err(WriteError::Moved(current))
@@ -47,7 +47,7 @@ pub(crate) async fn make_durable(
                 from = current.version();
                 continue;
             }
-            Err(WriteError::Moved(current)) => break Kept::Overtaken(Box::new(kit.seen(*current))),
+            Err(WriteError::Moved(current)) => break Kept::Overtaken(current),
             Err(WriteError::Store(error)) => error,
         };
         tracing::error!(error = %store_error, "the store does not take the new tokens");
@@ -86,9 +86,10 @@ pub(crate) async fn drain_until_done(kit: Arc<Kit>) {
 
 /// Takes what the rescue files hold into the store. What does not work stays where it is.
 pub(crate) fn drain(kit: &Kit) {
-    for rescued in waiting(kit) {
+    for rescued in kit.rescue.waiting(None).into_iter().filter_map(told) {
         // Somebody else who holds the claim takes it in before anything else.
-        let Ok(Some(mut claim)) = kit.store.try_claim(&rescued.name) else { continue };
+        let claim = name_of(kit, &rescued).and_then(|name| kit.store.try_claim(&name).ok().flatten());
+        let Some(mut claim) = claim else { continue };
         if let Err(error) = take_in(kit, claim.as_mut(), &rescued) {
             tracing::warn!(%error, "tokens in a rescue file still wait for the store");
         }
@@ -96,17 +97,25 @@ pub(crate) fn drain(kit: &Kit) {
 }
 
 /// The same for one connection, by who holds its claim. A flight that waited for it may find that the one before could
-/// not write: what stands in the store has been replaced, and must not be presented any more (law 3).
-pub(crate) fn take_in_all(kit: &Kit, name: &str, claim: &mut dyn Claim) -> Result<(), Error> {
-    waiting(kit).filter(|rescued| rescued.name == name).try_for_each(|rescued| take_in(kit, claim, &rescued))
+/// not write: what stands in the store has been replaced, and must not be presented any more (law 3). Nor must it be
+/// where the file does not open: newer tokens are in it.
+pub(crate) fn take_in_all(kit: &Kit, claim: &mut dyn Claim) -> Result<(), Error> {
+    let id = claim.read()?.id;
+    for waiting in kit.rescue.waiting(Some(&id)) {
+        match waiting {
+            Ok(rescued) => take_in(kit, claim, &rescued)?,
+            Err((path, why)) => return Err(Error::RescueClosed { path, why: why.to_string() }),
+        }
+    }
+    Ok(())
 }
 
 /// An access token that waits in a rescue file, if it is good for this order: it is durable there, so it is handed out
 /// while the store refuses it (laws 1 and 9).
 pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<HandOut> {
     let from = looked.version();
-    let rescued =
-        waiting(kit).find(|rescued| rescued.name == order.name && rescued.from.same_tokens(&from))?;
+    let mut waiting = kit.rescue.waiting(Some(&looked.id)).into_iter().filter_map(told);
+    let rescued = waiting.find(|rescued| rescued.from.same_tokens(&from))?;
     let unsaved = read(kit, &rescued, looked);
     let decision = unsaved.decide(&order.cause, kit.now());
     let good = matches!(decision, Decision::HandOut | Decision::HandOutAndRenew);
@@ -114,40 +123,44 @@ pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<Hand
     Some(hand_out.with(Warning::Unsaved(rescued.path)))
 }
 
-fn waiting(kit: &Kit) -> impl Iterator<Item = Rescued> {
-    kit.rescue.waiting().into_iter().filter_map(|waiting| {
-        let told = |(path, error): (PathBuf, SealError)| {
-            tracing::warn!(path = %path.display(), %error, "a rescue file does not open");
-        };
-        waiting.map_err(told).ok()
-    })
+fn told(waiting: Result<Rescued, (PathBuf, SealError)>) -> Option<Rescued> {
+    let tell = |(path, error): (PathBuf, SealError)| {
+        tracing::warn!(path = %path.display(), %error, "a rescue file does not open");
+    };
+    waiting.map_err(tell).ok()
+}
+
+/// What the connection is called now: it may have been renamed while its tokens waited.
+fn name_of(kit: &Kit, rescued: &Rescued) -> Option<String> {
+    let is_it = |name: &String| kit.store.read(name).is_ok_and(|connection| connection.id == rescued.id);
+    let names = std::iter::once(rescued.name.clone()).chain(kit.store.names().unwrap_or_default());
+    names.into_iter().find(is_it)
 }
 
 fn read(kit: &Kit, rescued: &Rescued, seen: &Connection) -> Connection {
     let fresh = Connection::new(seen.id.clone(), seen.name.clone(), seen.profile);
-    kit.seen(document::read(&rescued.document, fresh).connection)
+    let read = document::read(&rescued.document, fresh).connection;
+    kit.seen(Connection { policy: seen.policy.clone(), ..read })
 }
 
 fn take_in(kit: &Kit, claim: &mut dyn Claim, rescued: &Rescued) -> Result<(), Error> {
     if !kit.rescue.still_waits(rescued) {
         return Ok(()); // Somebody else was quicker.
     }
-    let seen = kit.seen(claim.read()?);
+    let seen = kit.look(claim)?;
     let next = read(kit, rescued, &seen);
-    let refused = |error: WriteError| match error {
+    let written = if seen.version().same_intent(&rescued.from) {
+        kit.commit(claim, &rescued.from, &next)
+    } else if next.version().same_tokens(&seen.version()) {
+        // The write that seemed to fail can be read; whether it is durable nobody knows, so it is made once more.
+        kit.commit(claim, &seen.version(), &seen)
+    } else {
+        kit.commit(claim, &seen.version(), &set_aside(kit, &seen, &next, rescued))
+    };
+    written.map_err(|error| match error {
         WriteError::Store(error) => Error::from(error),
         WriteError::Moved(_) => Error::Busy,
-    };
-    let from = seen.version();
-    let into = if from.same_tokens(&rescued.from) {
-        next
-    } else if from.same_tokens(&next.version()) {
-        // The write that seemed to fail can be read; whether it is durable nobody knows, so it is made once more.
-        seen
-    } else {
-        set_aside(kit, &seen, &next, rescued)
-    };
-    claim.commit(&from, &into).map_err(refused)?;
+    })?;
     match kit.rescue.done(rescued) {
         Ok(()) => {
             tracing::info!(connection = %rescued.name, "tokens from a rescue file are in the store now")

@@ -34,6 +34,108 @@ pub(crate) fn lock_name(lock_file: &File) -> io::Result<String> {
     Ok(format!("{}/{:x}-{:x}", kernel_id(), metadata.dev(), metadata.ino()))
 }
 
+/// Takes the lock of one byte of a file for this open file (not for the process: two of one process exclude each other,
+/// too). False when another open file holds it. The kernel gives it back when the file is closed or the process dies.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn try_lock_byte(file: &File, byte: u64, kind: ByteLock) -> io::Result<bool> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let wanted = byte_lock(byte, kind)?;
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)) {
+        Ok(_) => Ok(true),
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// True when another open file holds the lock of this byte.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn is_byte_locked(file: &File, byte: u64) -> io::Result<bool> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let mut wanted = byte_lock(byte, ByteLock::Exclusive)?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
+    Ok(i32::from(wanted.l_type) != nix::libc::F_UNLCK)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn byte_lock(byte: u64, kind: ByteLock) -> io::Result<nix::libc::flock> {
+    use nix::libc;
+    let kind = match kind {
+        ByteLock::Shared => libc::F_RDLCK,
+        ByteLock::Exclusive => libc::F_WRLCK,
+        ByteLock::None => libc::F_UNLCK,
+    };
+    Ok(libc::flock {
+        l_type: i16::try_from(kind).map_err(io::Error::other)?,
+        l_whence: i16::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
+        l_start: libc::off_t::try_from(byte).map_err(io::Error::other)?,
+        l_len: 1,
+        l_pid: 0,
+    })
+}
+
+/// Other systems have locks of a process only, and two claims of one process must exclude each other (law 2).
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn try_lock_byte(_: &File, _: u64, _: ByteLock) -> io::Result<bool> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no locks of an open file"))
+}
+
+/// Nobody can hold what nobody can take.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn is_byte_locked(_: &File, _: u64) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// How the lock of a byte is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByteLock {
+    Shared,
+    Exclusive,
+    None,
+}
+
+/// Has the file system keep room for `length` bytes behind the file's end, which stays where it is. Where a file system
+/// cannot, nothing is promised.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn keep_room_behind(file: &File, length: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    let end = file.metadata()?.len();
+    match fallocate(file, FallocateFlags::KEEP_SIZE, end, length) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        kept => Ok(kept?),
+    }
+}
+
+/// Nothing is promised here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn keep_room_behind(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Which file something is, whatever it is called: its device and its number there.
+pub(crate) type Identity = (u64, u64);
+
+/// Which file this is.
+pub(crate) fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Gives a file a name that nothing has yet; refuses when something has it.
+pub(crate) fn take_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems cannot.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            renamed => return Ok(renamed?),
+        }
+    }
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
+}
+
 /// Makes a file that only its owner may read; refuses when one is there.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
@@ -52,6 +154,11 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 /// True when everybody may write here and nothing (no sticky bit) keeps them from replacing others' files.
 pub(crate) fn is_open_to_all(metadata: &Metadata) -> bool {
     metadata.mode() & 0o002 != 0 && metadata.mode() & 0o1000 == 0
+}
+
+/// True when everybody may write here, even if they could not replace others' files.
+pub(crate) fn is_writable_by_all(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o002 != 0
 }
 
 /// True when somebody other than its owner may read the file.

@@ -1,172 +1,15 @@
 //! One flight, seen from the line: what is on disk when the request goes out, where it goes, and who gets the answer.
-//! The token endpoint is a script here; the store is a real directory.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+mod stage;
 
-use perennial::clock::Clock;
-use perennial::core::profile::concur::CONCUR;
-use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
-use perennial::core::{Connection, Origin, UnixTime};
-use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
+use perennial::core::token_endpoint::NoAnswer;
 use perennial::store::Store;
-use perennial::{Error, Keeper, Options, Parts, SapSample};
-use serde_json::{Value, json};
-use std::collections::VecDeque;
+use perennial::{Error, SapSample};
+use serde_json::json;
+use stage::{EU2, GLZ, MIN_TTL, Stage, US2, issued, lives_at, nothing};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::sync::Semaphore;
-
-const MIN_TTL: Duration = Duration::from_secs(60);
-const GLZ: &str = "https://glz.api.concursolutions.com";
-const EU2: &str = "https://eu2.api.concursolutions.com";
-const US2: &str = "https://us2.api.concursolutions.com";
-
-/// What the script answers to one request.
-type Answer = Result<(u16, Value), NoAnswer>;
-
-/// What was seen when a request went out.
-#[derive(Clone, Debug)]
-struct Sent {
-    base: String,
-    form: String,
-    on_disk: Value,
-    room: u64,
-}
-
-/// A token endpoint that answers by the script.
-#[derive(Clone)]
-struct Script {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    connected: Arc<Mutex<Vec<String>>>,
-    sent: Arc<Mutex<Vec<Sent>>>,
-    dir: PathBuf,
-    /// Each answer waits for a permit.
-    gate: Arc<Semaphore>,
-    /// Where no connection comes about.
-    nobody_at: Arc<Mutex<Option<&'static str>>>,
-}
-
-struct ScriptedLine {
-    script: Script,
-    base: String,
-}
-
-impl TokenEndpoint for Script {
-    fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
-        let line = ScriptedLine { script: self.clone(), base: base.to_string() };
-        self.connected.lock().unwrap().push(line.base.clone());
-        let nobody = *self.nobody_at.lock().unwrap() == Some(line.base.as_str());
-        Box::pin(async move {
-            if nobody { Err(Unreachable::TimedOut) } else { Ok(Box::new(line) as Box<dyn Line>) }
-        })
-    }
-}
-
-impl Line for ScriptedLine {
-    fn ask(self: Box<Self>, question: Question, _: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
-        Box::pin(async move {
-            let Self { script, base } = *self;
-            assert_eq!(question.path, "/oauth2/v0/token");
-            let form = String::from_utf8(question.form.expose().to_vec()).unwrap();
-            let room = fs::metadata(script.dir.join(".refreshTokenObjectFile.json.next"))
-                .map_or(0, |file| file.len());
-            script.sent.lock().unwrap().push(Sent { base, form, on_disk: tokens(&script.dir), room });
-            script.gate.acquire().await.unwrap().forget();
-            let (status, body) = script.answers.lock().unwrap().pop_front().unwrap()?;
-            Ok(Reply {
-                status,
-                retry_after: None,
-                date: None,
-                correlation_id: Some("correlation".into()),
-                body: body.to_string().into_bytes().into(),
-                end: BodyEnd::Whole,
-            })
-        })
-    }
-}
-
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now(&self) -> UnixTime {
-        UnixTime(1_800_000_000)
-    }
-
-    fn since_boot(&self) -> Duration {
-        Duration::from_secs(1_000)
-    }
-}
-
-/// A directory with credentials, a script, and a keeper of both.
-struct Stage {
-    keeper: Keeper,
-    script: Script,
-    dir: TempDir,
-}
-
-impl Stage {
-    fn open(answers: Vec<Answer>) -> Self {
-        let stage = Self::gated(answers);
-        stage.script.gate.add_permits(100);
-        stage
-    }
-
-    fn gated(answers: Vec<Answer>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let credentials = json!({"appID": "app", "clientSecret": "secret", "companyUUID": "company",
-            "companyRequestToken": "request"});
-        fs::write(dir.path().join("credentials.json"), credentials.to_string()).unwrap();
-        let script = Script {
-            answers: Arc::new(Mutex::new(answers.into())),
-            connected: Arc::default(),
-            sent: Arc::default(),
-            dir: dir.path().into(),
-            gate: Arc::new(Semaphore::new(0)),
-            nobody_at: Arc::default(),
-        };
-        let keeper = keeper(dir.path(), &script);
-        Self { keeper, script, dir }
-    }
-
-    fn sent(&self) -> Vec<Sent> {
-        self.script.sent.lock().unwrap().clone()
-    }
-
-    fn on_disk(&self) -> Value {
-        tokens(self.dir.path())
-    }
-}
-
-fn keeper(dir: &Path, script: &Script) -> Keeper {
-    let store = Arc::new(SapSample::open(dir).unwrap());
-    let (endpoint, clock) = (Arc::new(script.clone()), Arc::new(FixedClock));
-    Keeper::with_parts(Parts { store, endpoint, clock, seed: None, threads: None }, Options::default())
-}
-
-/// A grant is obtained in place of nothing.
-fn nothing() -> Connection {
-    Connection::new("id", "default", &CONCUR)
-}
-
-fn tokens(dir: &Path) -> Value {
-    let file = fs::read(dir.join("refreshTokenObjectFile.json"));
-    file.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap())
-}
-
-fn issued(number: u32, geolocation: &str) -> Answer {
-    Ok((
-        200,
-        json!({"access_token": format!("access-{number}"), "refresh_token": format!("refresh-{number}"),
-            "expires_in": 3600, "refresh_expires_in": 1_815_000_000, "geolocation": geolocation}),
-    ))
-}
-
-fn lives_at(base: &str) -> Answer {
-    Ok((400, json!({"code": 16, "error": "invalid_request", "geolocation": base})))
-}
 
 #[tokio::test]
 async fn law_4_the_intent_and_the_commits_room_are_on_disk_when_the_request_goes_out() {
@@ -253,6 +96,24 @@ async fn law_12_code_16_to_where_nobody_is_is_written_down_and_backed_off_from()
 }
 
 #[tokio::test]
+async fn law_6_what_was_adopted_is_not_undone_because_nobody_is_there() {
+    let stage = Stage::open(vec![issued(1, EU2), Ok((400, json!({"code": 108, "error": "invalid_grant"})))]);
+    stage.keeper.obtain(&nothing()).await.unwrap();
+    // A late answer of an older generation, which has ended; it lives where nobody is.
+    let mut tokens = stage.on_disk();
+    tokens["perennial"]["candidates"] = json!([{"reason": "late", "grant_id": "older", "generation": 0,
+        "base": US2, "sent_at": 1, "received_at": 1,
+        "answer": {"access_token": "ended", "refresh_token": "late", "expires_in": 1}}]);
+    fs::write(stage.dir.path().join("refreshTokenObjectFile.json"), tokens.to_string()).unwrap();
+    *stage.script.nobody_at.lock().unwrap() = Some(US2);
+    stage.keeper.refresh("default").await.unwrap_err();
+    let tokens = stage.on_disk();
+    assert_eq!(tokens["refresh_token"], "late", "{tokens}");
+    assert_eq!(tokens["perennial"]["previous"][0]["refresh_token"], "refresh-1", "law 5");
+    assert_eq!(tokens["perennial"]["condition"]["state"], "backing_off");
+}
+
+#[tokio::test]
 async fn an_order_for_another_cause_waits_for_the_flight_and_then_flies_itself() {
     let stage = Stage::gated(vec![issued(1, EU2), issued(2, EU2), issued(3, EU2)]);
     stage.script.gate.add_permits(1);
@@ -333,7 +194,7 @@ async fn law_2_a_keeper_that_is_dropped_lets_its_flight_land() {
     drop(keeper);
     script.gate.add_permits(1);
     // Another keeper waits for the claim that the flight holds, looks again, and finds its tokens (law 3).
-    let hand_out = self::keeper(dir.path(), &script).obtain(&nothing()).await.unwrap();
+    let hand_out = stage::keeper(dir.path(), &script).obtain(&nothing()).await.unwrap();
     assert_eq!(hand_out.access_token.expose(), "access-1");
     assert_eq!(script.sent.lock().unwrap().len(), 1);
 }

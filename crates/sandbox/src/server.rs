@@ -73,7 +73,12 @@ pub(crate) async fn serve(
         };
         // Without it, a small answer may wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        tokio::spawn(greet(stream, tls.clone(), router.clone(), Arc::clone(&world)));
+        let connected = world.counters.connect();
+        let greeting = greet(stream, tls.clone(), router.clone(), Arc::clone(&world));
+        tokio::spawn(async move {
+            greeting.await;
+            drop(connected);
+        });
     }
 }
 

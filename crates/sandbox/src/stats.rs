@@ -19,6 +19,8 @@ pub struct Stats {
     pub reuse_detected: u64,
     /// The most token requests that were ever under way at one time.
     pub most_in_flight: u64,
+    /// Connections that are open now, the asker's own included.
+    pub connections: u64,
     /// Calls to what wants a bearer: users, revocation, echo.
     pub api_calls: u64,
     /// Token requests refused by the rules, and API calls without a good bearer. Faults are not counted.
@@ -51,6 +53,12 @@ impl Counters {
         self.with(|tally| change(&mut tally.stats));
     }
 
+    /// A connection has been accepted.
+    pub(crate) fn connect(&self) -> Connected {
+        self.count(|stats| stats.connections += 1);
+        Connected(self.clone())
+    }
+
     /// A token request has been received.
     pub(crate) fn enter(&self, grant: &str) -> InFlight {
         self.with(|tally| {
@@ -70,5 +78,14 @@ impl Counters {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.with(|tally| tally.in_flight -= 1);
+    }
+}
+
+/// One connection that is open; it ends when this is dropped.
+pub(crate) struct Connected(Counters);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.count(|stats| stats.connections -= 1);
     }
 }

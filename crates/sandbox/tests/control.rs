@@ -2,14 +2,19 @@
 
 mod common;
 use common::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn the_numbers_are_the_same_by_either_door() {
     let sandbox = plain();
     company(&sandbox);
     let answer = order(&sandbox, "GET", "/sandbox/stats", "");
-    assert_eq!(answer.json(), json!(sandbox.stats()));
+    // But for the connections that are open at the moment: this one is one by the one door, and over by the other.
+    let without = |mut stats: Value| {
+        stats.as_object_mut().unwrap().remove("connections");
+        stats
+    };
+    assert_eq!(without(answer.json()), without(json!(sandbox.stats())));
     assert_eq!(answer.json()["requests"], 1);
 }
 

@@ -2,9 +2,9 @@
 
 use super::{renew, tell_warnings};
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
 use crate::signals::AskedToEnd;
+use crate::trouble::Trouble;
 use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};

@@ -1,13 +1,15 @@
 //! `perennial completions` and `perennial man`: made from the command line's own description.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// Print a completion script for a shell
+///
+/// Verbs, options, and the names of the connections in the store that the environment names.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -16,7 +18,12 @@ Examples:
   perennial completions fish > ~/.config/fish/completions/perennial.fish")]
 pub(crate) struct Completions {
     /// Which shell
-    shell: Shell,
+    #[arg(required_unless_present = "names")]
+    shell: Option<Shell>,
+
+    /// Print the names of the connections: for the scripts
+    #[arg(long, hide = true)]
+    names: bool,
 }
 
 /// Write the manual pages
@@ -35,11 +42,82 @@ pub(crate) fn carry_out(
     completions: &Completions,
     mut all: Command,
 ) -> Result<Exit, Trouble> {
+    let Some(shell) = completions.shell.filter(|_| !completions.names) else { return names(session) };
     let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut all, "perennial", &mut script);
-    session.printer.data(&String::from_utf8_lossy(&script))?;
+    clap_complete::generate(shell, &mut all, "perennial", &mut script);
+    session.printer.data(&with_names(shell, &String::from_utf8_lossy(&script), &named(&all)))?;
     Ok(Exit::Done)
 }
+
+/// Somebody is in the middle of a line: whatever is wrong, nothing is said.
+fn names(session: &Session) -> Result<Exit, Trouble> {
+    let names = session.store().ok().and_then(|store| store.shared().names().ok()).unwrap_or_default();
+    session.printer.data(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+    Ok(Exit::Done)
+}
+
+/// The verbs whose first word names a connection that is there.
+fn named(all: &Command) -> Vec<String> {
+    let is_named = |verb: &&Command| {
+        verb.get_name() != "add"
+            && verb
+                .get_positionals()
+                .next()
+                .is_some_and(|word| ["name", "old"].contains(&word.get_id().as_str()))
+    };
+    // The first word of `call` may be a connection, a method or a path.
+    let verbs = all.get_subcommands().filter(is_named).map(|verb| verb.get_name().to_owned());
+    verbs.chain(["call".to_owned()]).collect()
+}
+
+/// What clap generates knows no connections.
+fn with_names(shell: Shell, script: &str, verbs: &[String]) -> String {
+    match shell {
+        Shell::Bash => format!("{script}{}", BASH.replace("VERBS", &verbs.join("|"))),
+        Shell::Fish => format!("{script}{}", FISH.replace("VERBS", &verbs.join(" "))),
+        Shell::Zsh => {
+            let (first, rest) = script.split_once('\n').unwrap_or((script, ""));
+            let completed = |line: &str| {
+                let is_name = ["name -- The connection", "name -- Only this", "old -- ", "*::words -- "];
+                if is_name.iter().any(|name| line.contains(name)) {
+                    line.replace(":_default'", ":_perennial_names'")
+                } else {
+                    line.to_owned()
+                }
+            };
+            let rest: Vec<_> = rest.lines().map(completed).collect();
+            format!("{first}\n{ZSH}{}\n", rest.join("\n"))
+        }
+        _ => script.to_owned(),
+    }
+}
+
+const BASH: &str = r#"
+_perennial_with_names() {
+    _perennial "$@"
+    local word="${COMP_WORDS[COMP_CWORD]}"
+    case "${COMP_WORDS[1]}" in
+        VERBS)
+            if [[ ${COMP_CWORD} -eq 2 && ${word} != -* ]]; then
+                COMPREPLY=( $(compgen -W "$(perennial completions --names 2>/dev/null)" -- "${word}") )
+            fi
+            ;;
+    esac
+}
+complete -F _perennial_with_names -o bashdefault -o default perennial
+"#;
+
+const FISH: &str = r#"
+complete -c perennial -n "__fish_seen_subcommand_from VERBS" -f -a "(perennial completions --names 2>/dev/null)"
+"#;
+
+const ZSH: &str = r#"
+_perennial_names() {
+    local -a names
+    names=(${(f)"$(perennial completions --names 2>/dev/null)"})
+    _describe 'connection' names
+}
+"#;
 
 pub(crate) fn manual(session: &Session, man: &Man, all: Command) -> Result<Exit, Trouble> {
     std::fs::create_dir_all(&man.out).map_err(Trouble::file("make", &man.out))?;

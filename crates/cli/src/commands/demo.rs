@@ -2,8 +2,8 @@
 
 use super::run::Tutorial;
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use crate::words::moment;
 use bytes::Bytes;
 use clap::Args;
@@ -147,7 +147,7 @@ impl Show<'_> {
             "  perennial run --dir demo --base-uri https://127.0.0.1:8443 --ca-cert demo/sandbox-ca.pem",
         )?;
         self.say(&format!("  perennial call --dir demo --ca-cert demo/sandbox-ca.pem {USERS}"))?;
-        self.say("With real Concur credentials, in a directory of your own: perennial run")?;
+        self.say("With real Concur credentials: perennial add acme")?;
         if kept {
             self.say(&format!("The directory stays: {} (with {TOKEN_FILE} in it)", self.dir.display()))?;
         }

@@ -1,18 +1,31 @@
 //! One file a verb.
 
+pub(crate) mod add;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod policy;
+pub(crate) mod reauthorize;
+pub(crate) mod recover;
 pub(crate) mod refresh;
+mod refresh_all;
+pub(crate) mod remove;
+pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod status;
+pub(crate) mod support;
 pub(crate) mod token;
 pub(crate) mod whoami;
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use perennial::{HandOut, Keeper, Warning};
 use std::time::Duration;
 

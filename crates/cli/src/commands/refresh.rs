@@ -1,14 +1,14 @@
 //! `perennial refresh`: renews now, or what is due.
 
-use super::tell_warnings;
+use super::{refresh_all, tell_warnings};
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use crate::words::{moment, rfc3339};
 use clap::Args;
-use perennial::Keeper;
-use perennial::core::Expiry;
-use serde_json::json;
+use perennial::core::{Expiry, UnixTime};
+use perennial::{Error, Keeper};
+use serde_json::{Value, json};
 
 /// Renew the tokens now, or only when they are due
 ///
@@ -16,12 +16,18 @@ use serde_json::json;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  perennial refresh                                 now
-  perennial refresh --due                           when due: every 7 days at least
-  17 3 * * *  perennial refresh --due -q --dir DIR  a line for cron")]
+  perennial refresh acme                        now
+  perennial refresh acme --due                  when due: every 7 days at least
+  perennial refresh --all --due                 every connection, eight at a time
+  17 3 * * *  perennial refresh --all --due -q  a line for cron")]
 pub(crate) struct Refresh {
     /// The connection; may be left out where there is only one
+    #[arg(conflicts_with = "all")]
     name: Option<String>,
+
+    /// Every connection; the exit code is the gravest
+    #[arg(long)]
+    all: bool,
 
     /// Only when renewal is due
     #[arg(long)]
@@ -30,6 +36,9 @@ pub(crate) struct Refresh {
 
 pub(crate) fn carry_out(session: &Session, refresh: &Refresh) -> Result<Exit, Trouble> {
     session.start_log();
+    if refresh.all {
+        return refresh_all::carry_out(session, refresh.due);
+    }
     let keeper = session.keeper()?;
     let name = session.name(&keeper, refresh.name.as_deref())?;
     let refreshed = if refresh.due {
@@ -44,28 +53,60 @@ pub(crate) fn carry_out(session: &Session, refresh: &Refresh) -> Result<Exit, Tr
 }
 
 fn report(session: &Session, keeper: &Keeper, name: &str, refreshed: bool) -> Result<Exit, Trouble> {
-    let connection = keeper.connection(name)?;
-    let (skew, now) = (connection.skew, keeper.now());
-    let expiry = connection.held.as_ref().and_then(|held| held.refresh_expiry).map(Expiry::at);
-    let expiry = expiry.map(|at| skew.host_time(at));
-    let due = connection.renew_at().map(|at| skew.host_time(at));
+    let outcome = Outcome::read(keeper, name, refreshed)?;
     if session.globals.json {
-        session.printer.json_data(&json!({
-            "connection": name,
-            "refreshed": refreshed,
-            "generation": connection.held.as_ref().map(|held| held.generation),
-            "refresh_expires_at": expiry.map(rfc3339),
-            "renewal_due_at": due.map(rfc3339),
-        }))?;
-        return Ok(Exit::Done);
+        session.printer.json_data(&outcome.as_json())?;
+    } else {
+        session.printer.note(&outcome.as_text(keeper.now()));
     }
-    let until = expiry.map_or("an unknown date".to_owned(), |at| moment(at, now));
-    session.printer.note(&match (refreshed, due) {
-        (true, _) => format!("{name}: renewed; the refresh token is good until {until}"),
-        (false, Some(due)) => {
-            format!("{name}: not due before {}; the refresh token is good until {until}", moment(due, now))
-        }
-        (false, None) => format!("{name}: nothing to renew"),
-    });
     Ok(Exit::Done)
+}
+
+/// What stands in the store after a refresh. Times are this host's.
+pub(super) struct Outcome {
+    name: String,
+    refreshed: bool,
+    generation: Option<u64>,
+    expiry: Option<UnixTime>,
+    due: Option<UnixTime>,
+}
+
+impl Outcome {
+    pub(super) fn read(keeper: &Keeper, name: &str, refreshed: bool) -> Result<Self, Error> {
+        let connection = keeper.connection(name)?;
+        let here = |at| connection.skew.host_time(at);
+        let held = connection.held.as_ref();
+        Ok(Self {
+            name: name.to_owned(),
+            refreshed,
+            generation: held.map(|held| held.generation),
+            expiry: held.and_then(|held| held.refresh_expiry).map(Expiry::at).map(here),
+            due: connection.renew_at().map(here),
+        })
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "connection": self.name,
+            "refreshed": self.refreshed,
+            "generation": self.generation,
+            "refresh_expires_at": self.expiry.map(rfc3339),
+            "renewal_due_at": self.due.map(rfc3339),
+        })
+    }
+
+    fn as_text(&self, now: UnixTime) -> String {
+        let name = &self.name;
+        let until = self.expiry.map_or("an unknown date".to_owned(), |at| moment(at, now));
+        match (self.refreshed, self.due) {
+            (true, _) => format!("{name}: renewed; the refresh token is good until {until}"),
+            (false, Some(due)) => {
+                format!(
+                    "{name}: not due before {}; the refresh token is good until {until}",
+                    moment(due, now)
+                )
+            }
+            (false, None) => format!("{name}: nothing to renew"),
+        }
+    }
 }

@@ -2,8 +2,10 @@
 
 use super::{status, tell_warnings};
 use crate::exit::Exit;
-use crate::hints::Trouble;
+use crate::options::quoted;
 use crate::session::Session;
+use crate::stores::Choice;
+use crate::trouble::Trouble;
 use crate::words::moment;
 use clap::Args;
 use perennial::core::profile::Purpose;
@@ -30,12 +32,19 @@ pub(crate) struct Run {}
 pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
     session.start_log();
     let dir = session.globals.directory()?;
+    if !is_the_store(session, &dir) {
+        // What comes next must name the directory: it is not the store of a person who names none.
+        session.is_about_directory(&format!(" --dir {}", quoted(&dir.to_string_lossy())));
+    }
     let store = open(&dir)?;
     for notice in store.notices() {
         session.printer.warn(&notice);
     }
     let keeper = Keeper::open(store, session.options()?);
     let ended = Tutorial { session, keeper: &keeper, dir: &dir }.follow()?;
+    if !is_the_store(session, &dir) {
+        session.printer.note(&session.place().complete("  next: perennial token"));
+    }
     if session.globals.json {
         let connection = keeper.connection(ONLY_CONNECTION)?;
         session.printer.json_data(&Value::Array(vec![status::as_json(&keeper, &connection)]))?;
@@ -44,6 +53,10 @@ pub(crate) fn carry_out(session: &Session, _: &Run) -> Result<Exit, Trouble> {
 }
 
 const REFUSED: &str = "the stored refresh token was refused; it is kept, and a new grant is obtained";
+
+fn is_the_store(session: &Session, dir: &Path) -> bool {
+    matches!(session.globals.choice(), Ok(Choice::SapSample(chosen)) if chosen == dir)
+}
 
 /// A directory that is not there is made: whoever starts anew expects no less.
 fn open(dir: &Path) -> Result<SapSample, Trouble> {

@@ -1,9 +1,9 @@
 //! `perennial sandbox`: the emulation of Concur's OAuth service, as a server of its own.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
 use crate::signals::AskedToEnd;
+use crate::trouble::Trouble;
 use crate::words::parse_duration;
 use clap::Args;
 use perennial::store::sap_sample::TOKEN_FILE;

@@ -1,8 +1,10 @@
 //! `perennial status`: how every connection is. Never a secret.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
+use crate::place::{Kind, Place};
 use crate::session::Session;
+use crate::table::wrapped;
+use crate::trouble::Trouble;
 use crate::words::{moment, rfc3339};
 use clap::Args;
 use perennial::Keeper;
@@ -27,19 +29,39 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
     for notice in store.notices() {
         session.printer.warn(&notice);
     }
-    let keeper = Keeper::open(store, session.options()?);
+    let keeper = session.keeper_of(&store)?;
     keeper.drain();
+    if let Some(name) = &status.name {
+        session.is_about(name);
+    }
     let names = status.name.as_ref().map_or_else(|| keeper.names(), |name| Ok(vec![name.clone()]))?;
-    let connections = names.iter().map(|name| keeper.connection(name)).collect::<Result<Vec<_>, _>>()?;
+    if names.is_empty() {
+        session.printer.note(&session.nothing_in(&keeper.store().address()).message);
+    }
+    if let [only] = names.as_slice() {
+        // Nobody else is there to go on.
+        keeper.connection(only)?;
+    }
+    let (mut objects, mut blocks, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
+    for name in &names {
+        match keeper.connection(name) {
+            Ok(connection) => {
+                objects.push(as_json(&keeper, &connection));
+                blocks.push(as_text(&keeper, &connection, &session.place()));
+            }
+            Err(error) => {
+                let trouble = session.trouble_of(name, error.clone());
+                objects.push(json!({"connection": name, "state": null, "error": trouble.as_json()}));
+                exit = exit.graver(session.tell_of(name, error));
+            }
+        }
+    }
     if session.globals.json {
-        session
-            .printer
-            .json_data(&connections.iter().map(|connection| as_json(&keeper, connection)).collect())?;
+        session.printer.json_data(&Value::Array(objects))?;
     } else {
-        let blocks: Vec<_> = connections.iter().map(|connection| as_text(&keeper, connection)).collect();
         session.printer.data(&blocks.join("\n"))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// One element of the array that `status --json` prints. Times are this host's.
@@ -72,7 +94,7 @@ fn fault_json(connection: &Connection, fault: &Fault) -> Value {
     })
 }
 
-fn as_text(keeper: &Keeper, connection: &Connection) -> String {
+fn as_text(keeper: &Keeper, connection: &Connection, place: &Place) -> String {
     let (now, times) = (keeper.now(), Times::of(connection));
     let mut lines = vec![format!("{}: {}", connection.name, keeper.state(connection).as_str())];
     let mut line = |label: &str, text: String| lines.push(format!("  {label:<15}{text}"));
@@ -108,8 +130,7 @@ fn as_text(keeper: &Keeper, connection: &Connection) -> String {
             }
         }
     }
-    let next = what_next(connection, now);
-    if let Some(next) = next {
+    if let Some(next) = what_next(connection, now, &place.with(&connection.name)) {
         lines.push(format!("  {:<15}{next}", "what next"));
     }
     lines.push(String::new());
@@ -117,41 +138,32 @@ fn as_text(keeper: &Keeper, connection: &Connection) -> String {
 }
 
 /// What happens by itself, or what a person does, where something stands in the way.
-fn what_next(connection: &Connection, now: UnixTime) -> Option<String> {
-    match (connection.condition, connection.state(now)) {
+pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -> Option<String> {
+    let next = match (connection.condition, connection.state(now)) {
         (Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }, _) => {
             let at = moment(connection.skew.host_time(until), now);
-            Some(format!("tried again from {at} on; at once: perennial refresh"))
+            format!("tried again from {at} on; at once: {}", place.refresh())
         }
-        (Condition::Suspended, _) => {
-            Some("put right what the fault names, then: perennial refresh".to_owned())
-        }
-        (_, State::AwaitingGrant) => Some("perennial run".to_owned()),
-        (Condition::NeedsReauthorization | Condition::Revoked, _) => {
-            Some("a new company request token in credentials.json, then: perennial run".to_owned())
-        }
-        _ => None,
-    }
+        (Condition::Suspended, _) => format!("put right what the fault names, then: {}", place.refresh()),
+        (_, State::AwaitingGrant) => place.obtain(),
+        (Condition::NeedsReauthorization | Condition::Revoked, _) => match place.kind {
+            Kind::SapSample => {
+                "a new company request token in credentials.json, then: perennial run".to_owned()
+            }
+            Kind::Sqlite => format!(
+                "{}; else, with a new company request token: {}",
+                place.about("recover"),
+                place.obtain()
+            ),
+        },
+        _ => return None,
+    };
+    Some(place.complete(&next))
 }
 
 fn until(expiry: Expiry, now: UnixTime) -> String {
     let verb = if expiry.at() > now { "until" } else { "ended" };
     format!("{verb} {} ({})", moment(expiry.at(), now), expiry.basis())
-}
-
-/// Breaks a text at spaces so that it fits beside the labels in 80 columns.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// A connection's times by this host's clock.

@@ -2,8 +2,8 @@
 
 use super::{renew, tell_warnings};
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use crate::words::{parse_duration, rfc3339};
 use clap::Args;
 use perennial::HandOut;

@@ -1,9 +1,11 @@
 //! `perennial whoami`: for whom, for which app, for what and where a grant is good.
 
 use crate::exit::Exit;
-use crate::hints::Trouble;
 use crate::session::Session;
+use crate::trouble::Trouble;
 use clap::Args;
+use perennial::Error;
+use perennial::core::connection::Blocked;
 use perennial::core::profile::concur::DATACENTERS;
 use perennial::core::token_endpoint::jwt;
 use serde_json::{Map, Value, json};
@@ -26,11 +28,7 @@ pub(crate) fn carry_out(session: &Session, whoami: &Whoami) -> Result<Exit, Trou
     let name = session.name(&keeper, whoami.name.as_deref())?;
     let connection = keeper.connection(&name)?;
     let Some(held) = &connection.held else {
-        return Err(Trouble::new(
-            Exit::PersonMustAct,
-            "there are no tokens yet",
-            "this obtains the first ones: perennial run",
-        ));
+        return Err(Error::Blocked { blocked: Blocked::NoGrant, fault: None }.into());
     };
     let claims = held.id_token.as_ref().and_then(|token| jwt::claims(token.expose())).unwrap_or_default();
     let principal = claim(&claims, "sub").or_else(|| connection.principal.as_ref().map(ToString::to_string));

@@ -4,7 +4,7 @@
  *   LD_PRELOAD=kill_at.so KILL_BELOW=/directory KILL_AT=7 KILL_TRACE=/elsewhere/trace perennial token
  *   LD_PRELOAD=kill_at.so KILL_BELOW=/directory FAIL_AT=7 KILL_TRACE=/elsewhere/trace perennial token
  *
- * Every such call is written to the trace before it is made; the last line of a killed process is the call that it did
+ * What is written through a mapping (SQLite's -shm) is no call; nothing durable is. Every such call is written to the trace before it is made; the last line of a killed process is the call that it did
  * not make. The count goes over all threads: strace's `inject` counts each thread by itself, and an intent and its
  * commit are seldom written by the same one.
  */
@@ -104,9 +104,51 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
     return REAL(pwrite64)(fd, bytes, length, offset);
 }
 
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) {
+    if (about_to_fd("write", fd)) return -1;
+    return REAL(pwrite)(fd, bytes, length, offset);
+}
+
 int ftruncate64(int fd, off64_t length) {
     if (about_to_fd("ftruncate", fd)) return -1;
     return REAL(ftruncate64)(fd, length);
+}
+
+int ftruncate(int fd, off_t length) {
+    if (about_to_fd("ftruncate", fd)) return -1;
+    return REAL(ftruncate)(fd, length);
+}
+
+/* Gives the error back instead of setting errno. */
+int posix_fallocate(int fd, off_t offset, off_t length) {
+    if (about_to_fd("fallocate", fd)) return EIO;
+    return REAL(posix_fallocate)(fd, offset, length);
+}
+
+ssize_t copy_file_range(int from, off64_t *at, int to, off64_t *where, size_t length, unsigned flags) {
+    if (about_to_fd("write", to)) return -1;
+    return REAL(copy_file_range)(from, at, to, where, length, flags);
+}
+
+int fchmod(int fd, mode_t mode) {
+    if (about_to_fd("chmod", fd)) return -1;
+    return REAL(fchmod)(fd, mode);
+}
+
+int chmod(const char *path, mode_t mode) {
+    if (about_to("chmod", path)) return -1;
+    return REAL(chmod)(path, mode);
+}
+
+/* SQLite gives its files to the owner of the database where it may, which is where it runs as root. */
+int fchown(int fd, uid_t owner, gid_t group) {
+    if (about_to_fd("chown", fd)) return -1;
+    return REAL(fchown)(fd, owner, group);
+}
+
+int link(const char *from, const char *to) {
+    if (about_to("link", to)) return -1;
+    return REAL(link)(from, to);
 }
 
 int fsync(int fd) {

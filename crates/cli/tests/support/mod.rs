@@ -8,7 +8,10 @@
     reason = "each test file uses its own part of this module"
 )]
 
+pub mod disk;
+pub mod kills;
 pub mod power;
+pub mod store;
 
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::{Value, json};
@@ -18,6 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use store::StoreKind;
 use tempfile::TempDir;
 
 pub const TOKEN_FILE: &str = "refreshTokenObjectFile.json";
@@ -30,6 +34,7 @@ pub const MEANWHILE: u64 = 2000;
 /// A sandbox and a directory of its own, with a home beside it that no other test shares.
 pub struct World {
     pub sandbox: Sandbox,
+    pub kind: StoreKind,
     root: TempDir,
 }
 
@@ -40,6 +45,10 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
+        Self::of(StoreKind::SapSample, config)
+    }
+
+    pub fn of(kind: StoreKind, config: Config) -> Self {
         let sandbox = Sandbox::start(config).expect("a sandbox");
         let root = tempfile::tempdir().expect("a directory");
         for name in ["dir", "home"] {
@@ -48,7 +57,7 @@ impl World {
         if let Some(pem) = sandbox.ca_cert_pem() {
             fs::write(root.path().join("ca.pem"), pem).expect("a certificate");
         }
-        Self { sandbox, root }
+        Self { sandbox, kind, root }
     }
 
     /// Credentials are filled in, and nothing has been obtained yet.
@@ -100,6 +109,7 @@ impl World {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home())
+            .env("PERENNIAL_STORE", self.kind.address(&self.dir()))
             .env("PERENNIAL_BASE_URI", self.sandbox.base_uri())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -150,25 +160,6 @@ impl World {
         serde_json::from_str::<Value>(&self.run_ok(&["status", "--json"]).stdout).expect("JSON")[0].clone()
     }
 
-    /// Blanks the request token, as a person does once it has had its day: nobody can obtain a grant with it any more,
-    /// and the keeper by itself neither.
-    pub fn forget_request_token(&self) {
-        self.set_request_token("");
-    }
-
-    pub fn set_request_token(&self, token: &str) {
-        let mut credentials = read_json(&self.credentials());
-        credentials["companyRequestToken"] = token.into();
-        write_json(&self.credentials(), &credentials);
-    }
-
-    /// Takes the access token's life away, as time would, without touching the refresh token.
-    pub fn let_access_token_end(&self) {
-        let mut tokens = self.tokens();
-        tokens["perennial"]["access_expires_at"] = 1_000_000_000.into();
-        write_json(&self.token_file(), &tokens);
-    }
-
     /// How many requests the token endpoint has received.
     pub fn requests(&self) -> u64 {
         self.sandbox.stats().requests
@@ -216,6 +207,81 @@ impl World {
             |_| Vec::new(),
             |entries| entries.map(|entry| entry.expect("an entry").path()).collect(),
         )
+    }
+}
+
+/// For stories about many connections in one database: the default store, in this world's home.
+impl World {
+    pub fn database(&self) -> PathBuf {
+        self.home().join(".local/share/perennial/perennial.db")
+    }
+
+    /// The binary on the database; what it needs to add a connection stands in two variables.
+    pub fn keeps(&self, words: &[&str]) -> Command {
+        let ready = self.sandbox.ready();
+        let mut command = self.command(words);
+        command
+            .env_remove("PERENNIAL_STORE")
+            .env("CLIENT_SECRET", &ready.client_secret)
+            .env("REQUEST_TOKEN", self.sandbox.mint_request_token());
+        command
+    }
+
+    pub fn keep(&self, words: &[&str]) -> Ended {
+        Ended::of(&self.keeps(words).output().expect("the binary starts"))
+    }
+
+    #[track_caller]
+    pub fn keep_ok(&self, words: &[&str]) -> Ended {
+        let ended = self.keep(words);
+        assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
+        ended.shows_none_of(&self.sandbox.secrets());
+        ended
+    }
+
+    /// The words that add a connection.
+    pub fn adding<'a>(&'a self, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let ready = self.sandbox.ready();
+        let mut words = vec!["add", name, "--app-id", &ready.app_id];
+        let from = ["--client-secret-env", "CLIENT_SECRET", "--request-token-env", "REQUEST_TOKEN"];
+        words.extend(["--company", &ready.company_uuid]);
+        words.extend(from);
+        words.extend(more);
+        words
+    }
+
+    /// A connection with a grant of its own.
+    pub fn add(&self, name: &str) {
+        self.keep_ok(&self.adding(name, &[]));
+    }
+
+    /// One connection, as `status --json` tells it.
+    pub fn status_of(&self, name: &str) -> Value {
+        let status = self.keep_ok(&["status", name, "--json"]);
+        serde_json::from_str::<Value>(&status.stdout).expect("JSON")[0].clone()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let list: Value = serde_json::from_str(&self.keep_ok(&["list", "--json"]).stdout).expect("JSON");
+        let rows = list.as_array().expect("a list").iter();
+        rows.map(|row| row["connection"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// What the journal says, oldest first: the events' names.
+    pub fn events(&self, name: &str) -> Vec<String> {
+        let log = self.keep_ok(&["log", name, "--json", "--limit", "1000"]).stdout;
+        let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        entries.map(|entry| entry["event"].as_str().expect("an event").to_owned()).collect()
+    }
+
+    /// A directory with SAP's two files, in which a grant is held.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let dir = self.home().join(name);
+        fs::create_dir_all(&dir).expect("a directory");
+        self.sandbox.write_credentials(&dir).expect("credentials");
+        let _ = fs::remove_file(dir.join("sandbox-ca.pem"));
+        self.run_ok(&["run", "--dir", dir.to_str().expect("a path")]);
+        dir
     }
 }
 

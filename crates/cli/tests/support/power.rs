@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// What happens before the call of this number that changes a file below the world's root; the first one is 1.
@@ -22,8 +23,8 @@ pub fn prepare(world: &World, power: Power, words: &[&str]) -> (Command, PathBuf
         Power::Cut(at) => ("KILL_AT", at),
         Power::Flickers(at) => ("FAIL_AT", at),
     };
-    let trace = tools().join(format!("trace-{}-{at}", world.sandbox.ready().app_id));
-    let _ = fs::remove_file(&trace);
+    static TRACES: AtomicUsize = AtomicUsize::new(0);
+    let trace = tools().join(format!("trace-{}", TRACES.fetch_add(1, Ordering::SeqCst)));
     let mut command = world.command(words);
     command
         .env("LD_PRELOAD", tools().join("kill_at.so"))
@@ -31,6 +32,11 @@ pub fn prepare(world: &World, power: Power, words: &[&str]) -> (Command, PathBuf
         .env("KILL_TRACE", &trace)
         .env(variable, at.to_string());
     (command, trace)
+}
+
+/// The calls that a command of this trace has made, or is about to make.
+pub fn calls(trace: &Path) -> Vec<String> {
+    fs::read_to_string(trace).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// Where the library is that is loaded before all others, compiled by the C compiler that the workspace needs anyway.

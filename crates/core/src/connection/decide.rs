@@ -25,6 +25,8 @@ pub enum Cause {
     Due,
     /// A person says: now.
     Asked,
+    /// A person tries to bring the grant back, with this refresh token: the one in force, or one that was replaced.
+    Tried(Fingerprint),
     /// A person has authorized anew: exchange the request token.
     Authorized {
         /// What stood there when that was decided: where it has moved, somebody else has done it (law 3).
@@ -61,6 +63,9 @@ pub enum Blocked {
     Until(UnixTime),
     /// A person must act first.
     PersonNeeded(State),
+    /// An older refresh token may not be presented: it is not kept, or the one in force has not been refused and a
+    /// repetition may revoke the grant (law 7).
+    OutOfTurn,
     /// The API rejected the token again within five minutes of a refresh that a rejection had forced (law 12).
     RejectedAgain {
         /// When a rejection may force a refresh again, by the server's clock.
@@ -77,7 +82,8 @@ impl Connection {
                 Decision::Fly(Purpose::Obtain)
             }
             Cause::Authorized { .. } => self.decide_wanted(Duration::ZERO, cause, now),
-            Cause::Asked => self.fly_or(cause, now, Decision::Stop),
+            Cause::Tried(print) if !self.may_present(print) => Decision::Stop(Blocked::OutOfTurn),
+            Cause::Asked | Cause::Tried(_) => self.fly_or(cause, now, Decision::Stop),
             Cause::Due if self.is_renewal_due(now) => self.fly_or(cause, now, Decision::Stop),
             Cause::Due => Decision::NotDue,
             Cause::Rejected(rejected) => self.decide_rejected(rejected, cause, now),
@@ -124,16 +130,16 @@ impl Connection {
     }
 
     fn what_blocks(&self, cause: &Cause, now: UnixTime) -> Option<Blocked> {
-        let person_asks = *cause == Cause::Asked;
-        let server_now = self.skew.server_time(now);
+        if self.has_late_answer() {
+            return None; // It is adopted under the claim, and nothing is presented.
+        }
+        let person_asks = matches!(cause, Cause::Asked | Cause::Tried(_));
         match self.condition {
             Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }
                 if !person_asks && self.is_still_to_come(until, self.policy.longest_pause(), now) =>
             {
                 return Some(Blocked::Until(until));
             }
-            // A late answer is adopted before anything is sent (law 6).
-            Condition::NeedsReauthorization if self.has_late_answer() => {}
             Condition::Suspended | Condition::NeedsReauthorization | Condition::Revoked if !person_asks => {
                 return Some(Blocked::PersonNeeded(self.state(now)));
             }
@@ -143,8 +149,14 @@ impl Connection {
         if held.refresh.is_none() {
             return Some(Blocked::NoRefreshToken);
         }
-        let from = self.unsettled().map(|intent| self.replay_from(intent, now))?;
-        (from > server_now).then_some(Blocked::Until(from))
+        self.forbids_presenting(now).map(Blocked::Until)
+    }
+
+    /// Until when the refresh token may not be presented, because its last presentation has an unknown outcome (law 7).
+    #[must_use]
+    pub fn forbids_presenting(&self, now: UnixTime) -> Option<UnixTime> {
+        let from = self.replay_from(self.unsettled()?, now);
+        (from > self.skew.server_time(now)).then_some(from)
     }
 
     /// From when on the token of an open intent may be presented again (law 7). Where a repetition may revoke the

@@ -7,14 +7,17 @@
 //! | `mod.rs` | what is kept, and which [`State`] that is |
 //! | [`decide`] | a token is asked for: hand out, fly, or stop? (laws 9, 12) |
 //! | [`transition`] | intend, accept, fail, adopt, set aside (laws 4, 5, 6, 7, 8, 13) |
+//! | [`recovery`] | what may bring a grant back, and in which order (laws 5, 6, 7) |
 //! | [`fault`] | a failure, in words that may be shown |
 
 pub mod decide;
 pub mod fault;
+pub mod recovery;
 pub mod transition;
 
 pub use decide::{Blocked, Cause, Decision};
 pub use fault::Fault;
+pub use recovery::{Remedy, Tried};
 pub use transition::{Answered, Plan};
 
 use crate::grant::Principal;
@@ -27,6 +30,9 @@ use crate::time::{Expiry, HostClock, Skew, UnixTime};
 use crate::token_endpoint::TokenResponse;
 use crate::token_endpoint::response::Others;
 use std::time::Duration;
+
+/// Of so many other hosts the measured clocks are kept.
+const MOST_CLOCKS: usize = 16;
 
 /// One grant held for one principal of one app. All times in it are the server's (law 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub struct Connection {
     pub skew: Skew,
     /// The host whose clock that is; `None` where nothing has been measured.
     pub clock: Option<HostClock>,
+    /// What other hosts have measured, the newest last: it says nothing here, and is kept for them.
+    pub other_clocks: Vec<(HostClock, Skew)>,
     /// When a rejection by the API last forced a refresh (law 12).
     pub forced_at: Option<UnixTime>,
     /// How often the request token at hand was used (law 4).
@@ -130,7 +138,7 @@ pub struct Candidate {
     pub generation: u64,
     /// Who answered.
     pub base: Origin,
-    /// When it was asked for: its lives count from then.
+    /// When it was asked: the life of what it brought counts from here (law 11).
     pub sent_at: UnixTime,
     /// When it came.
     pub received_at: UnixTime,
@@ -176,14 +184,24 @@ pub struct Intent {
     pub forced: bool,
     /// An earlier presentation of a refresh token whose outcome nobody knows, and over which this one was written: it
     /// stands open again when this one is refused and nothing is spent by it (law 7).
-    pub over: Option<Box<Intent>>,
+    pub beneath: Option<Box<Intent>>,
 }
 
 impl Intent {
+    /// No sender waits longer: what says otherwise was damaged, or written by hand.
+    pub const LONGEST_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
     /// How long its sender waits at most.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        Duration::from_secs(u64::try_from(self.deadline.since(self.written_at)).unwrap_or(0))
+        let seconds = u64::try_from(self.deadline.since(self.written_at)).unwrap_or(0);
+        Duration::from_secs(seconds).min(Self::LONGEST_PATIENCE)
+    }
+
+    /// True when what it presents had been presented before, and nobody knows what came of that.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.first_presented_at < self.written_at
     }
 }
 
@@ -279,6 +297,8 @@ pub struct Version {
     pub refresh: Option<Fingerprint>,
     /// The correlation id of the intent that stands open: the fence. Who has lost his claim finds another one there.
     pub intent: Option<String>,
+    /// How many answers stand aside: one that came late meanwhile must not be written over (law 8).
+    pub candidates: usize,
 }
 
 impl Version {
@@ -287,6 +307,12 @@ impl Version {
     pub fn same_tokens(&self, other: &Self) -> bool {
         (&self.grant_id, self.generation, &self.refresh)
             == (&other.grant_id, other.generation, &other.refresh)
+    }
+
+    /// True when both also stand under the same intent: whoever wrote it still has his claim.
+    #[must_use]
+    pub fn same_intent(&self, other: &Self) -> bool {
+        self.same_tokens(other) && self.intent == other.intent
     }
 }
 
@@ -309,6 +335,7 @@ impl Connection {
             last_fault: None,
             skew: Skew::default(),
             clock: None,
+            other_clocks: Vec::new(),
             forced_at: None,
             request_token: None,
         }
@@ -323,6 +350,7 @@ impl Connection {
             generation: held.map_or(0, |held| held.generation),
             refresh: held.and_then(|held| held.refresh.as_ref()).map(RefreshToken::fingerprint),
             intent: self.intent.as_ref().map(|intent| intent.correlation_id.clone()),
+            candidates: self.candidates.len(),
         }
     }
 
@@ -348,13 +376,16 @@ impl Connection {
     /// host's says nothing here, and one of ours is corrected when the clock was set back since (law 11).
     #[must_use]
     pub fn seen_on(mut self, host: &HostClock) -> Self {
-        match &self.clock {
-            Some(then) if then.kernel == host.kernel => {
-                self.skew =
-                    self.skew.after_wall_clock_was_set(host.boot_epoch.saturating_sub(then.boot_epoch));
-                self.clock = Some(host.clone());
-            }
-            _ => (self.skew, self.clock) = (Skew::default(), None),
+        let known = self.clock.take().map(|clock| (clock, self.skew));
+        let (own, mut others): (Vec<_>, Vec<_>) =
+            self.other_clocks.drain(..).chain(known).partition(|(clock, _)| clock.kernel == host.kernel);
+        // Kernels come and go with every boot.
+        others.drain(..others.len().saturating_sub(MOST_CLOCKS));
+        self.other_clocks = others;
+        self.skew = Skew::default();
+        if let Some((then, skew)) = own.into_iter().last() {
+            let was_set = host.boot_epoch.saturating_sub(then.boot_epoch);
+            (self.skew, self.clock) = (skew.after_wall_clock_was_set(was_set), Some(host.clone()));
         }
         self
     }
@@ -365,8 +396,10 @@ impl Connection {
     pub fn told_by(mut self, host: &HostClock) -> Self {
         if let Some(then) = self.clock.as_mut().filter(|then| then.kernel == host.kernel) {
             let by = host.boot_epoch.saturating_sub(then.boot_epoch);
-            self.skew = self.skew.moved_back(by);
-            host.clone_into(then);
+            if by.abs() >= Skew::STEADY {
+                self.skew = self.skew.moved_back(by);
+                host.clone_into(then);
+            }
         }
         self
     }
@@ -394,7 +427,7 @@ impl Connection {
         let intent = self.intent.as_ref()?;
         match intent.purpose {
             Purpose::Refresh => Some(intent),
-            Purpose::Obtain => intent.over.as_deref(),
+            Purpose::Obtain => intent.beneath.as_deref(),
         }
     }
 
@@ -407,7 +440,8 @@ impl Connection {
         // More left than it was given: some clock stood wrong, then or now, and nobody knows which (law 11).
         let given = held.refreshed_at.map_or(i64::MAX, |at| access.expiry.at().since(at));
         let believable = left <= given.saturating_add(Skew::AGREEMENT);
-        (left > 0 && believable).then_some((access, left))
+        // Two processes may count the same second differently; nobody is told of more than was given.
+        (left > 0 && believable).then_some((access, left.min(given)))
     }
 }
 

@@ -76,17 +76,20 @@ impl Connection {
             (held, _) => (plan.new_grant_id, held.as_ref().map_or(0, |held| held.generation)),
         };
         let unsettled = match &self.intent {
-            Some(intent) if plan.settled => intent.over.as_deref(),
+            Some(intent) if plan.settled => intent.beneath.as_deref(),
             _ => self.unsettled(),
         };
         let before = unsettled.filter(|intent| intent.presented == plan.presented);
-        // Where a repetition is harmless there is nothing to be remembered.
-        let over = match plan.purpose {
+        let beneath = match plan.purpose {
+            // Neither says anything about the refresh token in force.
             Purpose::Obtain => unsettled,
+            Purpose::Refresh if self.is_replaced(&plan.presented) => unsettled,
+            // Where a repetition is harmless there is nothing to be remembered.
             Purpose::Refresh => before.filter(|_| self.policy.replay != ReplayRule::Always),
         };
-        let over = over.map(|intent| Box::new(Intent { over: None, ..intent.clone() }));
+        let beneath = beneath.map(|intent| Box::new(Intent { beneath: None, ..intent.clone() }));
         next.intent = Some(Intent {
+            beneath,
             first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
             purpose: plan.purpose,
             grant_id,
@@ -99,7 +102,6 @@ impl Connection {
             process: plan.process,
             correlation_id: plan.correlation_id,
             forced: plan.forced,
-            over,
         });
         next
     }
@@ -153,9 +155,20 @@ impl Connection {
             let from = self.asked();
             return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
         }
-        let held = next.held_from(response, answered);
-        next.previous = self.kept_after(&held, answered);
-        next.candidates.retain(|candidate| !self.has_outlived(candidate, &held));
+        let held = match self.with_presented_in_force(answered) {
+            // A token that was replaced has worked: whatever was held beside it stays, also what was refused.
+            Some(presented) => {
+                let held = presented.heard(answered).held_from(response, answered);
+                next.previous = presented.kept_beside(&held, answered);
+                held
+            }
+            None => {
+                let held = next.held_from(response, answered);
+                next.previous = self.kept_after(&held, answered);
+                next.candidates.retain(|candidate| !self.has_outlived(candidate, &held));
+                held
+            }
+        };
         next.principal = next.principal.or_else(|| response.principal());
         next.held = Some(held);
         next.intent = None;
@@ -210,19 +223,28 @@ impl Connection {
         if refreshed {
             forget_what_is_superfluous(&mut kept, &new.grant_id);
         }
-        if let Some(refresh) = &old.refresh
-            && Some(refresh) != new.refresh.as_ref()
-        {
-            kept.push(Previous {
-                grant_id: old.grant_id.clone(),
-                generation: old.generation,
-                refresh: refresh.clone(),
-                base: old.base.clone(),
-                replaced_at: self.skew.server_time(answered.received_at),
-                replaced_by: Some(new.grant_id.clone()),
-            });
-        }
+        kept.extend(self.replaced_by(new.refresh.as_ref(), Some(&new.grant_id), answered));
         kept
+    }
+
+    /// The refresh token in force, as one that another has replaced; none where that is the same.
+    /// `by` is the grant whose first refresh makes it superfluous, where there is one.
+    pub(super) fn replaced_by(
+        &self,
+        new: Option<&RefreshToken>,
+        by: Option<&str>,
+        answered: &Answered,
+    ) -> Option<Previous> {
+        let old = self.held.as_ref()?;
+        let refresh = old.refresh.as_ref().filter(|refresh| Some(*refresh) != new)?;
+        Some(Previous {
+            grant_id: old.grant_id.clone(),
+            generation: old.generation,
+            refresh: refresh.clone(),
+            base: old.base.clone(),
+            replaced_at: self.skew.server_time(answered.received_at),
+            replaced_by: by.map(str::to_owned),
+        })
     }
 
     /// A late answer is kept until the tokens that overtook it have proved themselves by a refresh.
@@ -248,8 +270,11 @@ impl Connection {
         next.last_fault = Some(fault);
         if judgement.spent == Spent::No {
             // What an earlier presentation has left unknown stays so, unless the server says that this token is no good.
-            let is_final = judgement.verdict == Verdict::GrantGone && purpose == Purpose::Refresh;
-            next.intent = next.intent.and_then(|intent| intent.over).filter(|_| !is_final).map(|over| *over);
+            let is_final = judgement.verdict == Verdict::GrantGone
+                && purpose == Purpose::Refresh
+                && !self.presents_a_replaced_token();
+            next.intent =
+                next.intent.and_then(|intent| intent.beneath).filter(|_| !is_final).map(|open| *open);
         }
         if purpose == Purpose::Obtain && matches!(failure, Failure::Refused(_) | Failure::Unreachable(_)) {
             next.give_request_token_back();
@@ -260,8 +285,9 @@ impl Connection {
             earlier.map_or(until, |earlier| until.max(earlier))
         };
         next.condition = match (judgement.verdict, judgement.spent) {
-            // Obtaining anew says nothing about the grant that is held.
+            // Obtaining anew says nothing about the grant that is held, nor does a token that was replaced.
             _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
+            _ if self.presents_a_replaced_token() => self.condition,
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
             (Verdict::Unknown, _) if gave_undocumented_code && failures > self.policy.unknown_code_tries => {
@@ -284,10 +310,8 @@ impl Connection {
 
     /// Where the server has said nothing, the pause that it asked for before lasts (law 12).
     fn pause_without_a_word(&self, failure: &Failure, now: UnixTime) -> Option<UnixTime> {
-        let (
-            Failure::Unreachable(_) | Failure::NoAnswer(_),
-            Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. },
-        ) = (failure, self.condition)
+        let (Failure::Unreachable(_) | Failure::NoAnswer(_)) = failure else { return None };
+        let (Condition::BackingOff { until, .. } | Condition::Uncertain { until, .. }) = self.condition
         else {
             return None;
         };
@@ -369,19 +393,34 @@ impl Connection {
         })
     }
 
-    /// Law 7: a presentation whose answer came too late is an unknown no more: that answer takes the place of the tokens
-    /// that it was to replace, and nothing is presented again.
+    /// Laws 6 and 7: an answer that came too late and was derived from the very tokens that are held is newer than they
+    /// are, whatever was said of them since: it takes their place, and nothing is presented again. The same holds for a
+    /// grant where none is held yet.
     #[must_use]
     pub fn adopt_late_answer(&self) -> Option<Self> {
-        let held = self.held.as_ref()?;
-        self.adopt_newest(|candidate| candidate.answers(held))
+        self.adopt_newest(|candidate| self.is_newer(candidate))
     }
 
-    /// True when an answer to the presentation of the tokens in force stands aside.
+    /// True when there is one.
     #[must_use]
     pub fn has_late_answer(&self) -> bool {
-        let late = self.candidates.iter().filter(|candidate| candidate.reason == Aside::Late);
-        self.held.as_ref().is_some_and(|held| late.into_iter().any(|candidate| candidate.answers(held)))
+        self.candidates.iter().any(|candidate| candidate.reason == Aside::Late && self.is_newer(candidate))
+    }
+
+    fn is_newer(&self, candidate: &Candidate) -> bool {
+        match &self.held {
+            Some(held) => (&candidate.grant_id, candidate.generation) == (&held.grant_id, held.generation),
+            None => candidate.response.refresh_token.is_some(),
+        }
+    }
+
+    /// Carries over what others have kept aside between the writing of `from` and now: `self` was made from `from`,
+    /// and `current` is what stands there, under the same intent (law 8).
+    #[must_use]
+    pub fn with_latecomers(mut self, from: &Version, current: &Self) -> Self {
+        let latecomers = current.candidates.iter().skip(from.candidates);
+        self.candidates.extend(latecomers.cloned());
+        self
     }
 
     fn adopt_newest(&self, is_usable: impl Fn(&Candidate) -> bool) -> Option<Self> {
@@ -418,11 +457,5 @@ fn forget_what_is_superfluous(kept: &mut Vec<Previous>, proved: &str) {
     };
     while let Some(found) = kept.iter().position(|previous| is_superfluous(previous, &proved)) {
         proved.push(kept.remove(found).grant_id);
-    }
-}
-
-impl Candidate {
-    fn answers(&self, held: &Held) -> bool {
-        (&self.grant_id, self.generation) == (&held.grant_id, held.generation)
     }
 }

@@ -114,6 +114,7 @@ pub(crate) struct Rescue {
 pub(crate) struct Rescued {
     pub(crate) file: String,
     pub(crate) path: PathBuf,
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) from: Version,
     pub(crate) document: Map<String, Value>,
@@ -147,11 +148,12 @@ impl Rescue {
         let record = json!({
             "store": self.store,
             "name": next.name,
+            "id": next.id,
             "at": at.0,
             "from": document::write_version(from),
             "document": document::write(next, &Map::new()),
         });
-        self.write("tokens", id, &record)
+        self.write("tokens", &format!("{}-{id}", Fingerprint::of(&next.id)), &record)
     }
 
     /// Keeps the body of a 200 that could not be parsed.
@@ -173,8 +175,9 @@ impl Rescue {
         self.write("answer", id, &record)
     }
 
-    /// Tokens that wait to be taken into the store; what does not open is told and left where it is.
-    pub(crate) fn waiting(&self) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
+    /// Tokens that wait to be taken into the store, of one connection by its id, or of all; what does not open is told
+    /// and left where it is.
+    pub(crate) fn waiting(&self, connection: Option<&str>) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
         let Some(places) = &self.places else { return Vec::new() };
         let open = |file: &str| -> Result<Rescued, SealError> {
             let sealer = Sealer::from_existing(&places.master_key)?;
@@ -182,7 +185,20 @@ impl Rescue {
             rescued(file, places.shelf.path(file), &plain).ok_or(SealError::Foreign)
         };
         let told = |file: String| open(&file).map_err(|error| (places.shelf.path(&file), error));
-        self.files("tokens").into_iter().map(told).collect()
+        let kind = connection.map_or_else(
+            || "tokens".to_owned(),
+            |connection| format!("tokens-{}", Fingerprint::of(connection)),
+        );
+        let files = self.files(&kind).into_iter().map(told);
+        // One that is not there any more has been taken in by somebody else.
+        let is_gone = |error: &SealError| matches!(error, SealError::Io(error) if error.kind() == io::ErrorKind::NotFound);
+        files.filter(|file| !matches!(file, Err((_, error)) if is_gone(error))).collect()
+    }
+
+    /// Answers that nobody could read: for a person.
+    pub(crate) fn answers(&self) -> Vec<PathBuf> {
+        let Some(places) = &self.places else { return Vec::new() };
+        self.files("answer").iter().map(|file| places.shelf.path(file)).collect()
     }
 
     /// True while tokens still wait in there: another process may have been quicker.
@@ -229,8 +245,9 @@ fn rescued(file: &str, path: PathBuf, plain: &[u8]) -> Option<Rescued> {
     let Ok(Value::Object(mut record)) = serde_json::from_slice(plain) else { return None };
     let from = document::read_version(record.get("from")?)?;
     let name = record.get("name")?.as_str()?.to_owned();
+    let id = record.get("id")?.as_str()?.to_owned();
     let Some(Value::Object(document)) = record.remove("document") else { return None };
-    Some(Rescued { file: file.to_owned(), path, name, from, document })
+    Some(Rescued { file: file.to_owned(), path, id, name, from, document })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! The room for the next contents can be reserved before (law 4: "padded to the room that the commit will need"), so
 //! that a disk that fills up in between cannot refuse them.
 
+use super::StoreError;
+use crate::random;
 use crate::unix;
 use std::fs;
 use std::io::{self, Read, Seek, Write};
@@ -132,6 +134,17 @@ impl Durable {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         self.dir().join(format!("{name}.{ending}"))
     }
+}
+
+/// Whether so many bytes could be written beside a file now: they are, under a name of their own, and removed again.
+///
+/// # Errors
+/// When they could not.
+pub fn try_room(file: &Path, bytes: usize) -> Result<(), StoreError> {
+    let path = file.with_file_name(format!(".perennial-room-{}", random::id()));
+    let tried = fill(&path, &vec![b' '; bytes]);
+    let _ = fs::remove_file(&path);
+    tried.map_err(StoreError::io("keep room beside", file))
 }
 
 /// Writes into a file's own blocks, from its start, and cuts it to length only then.

@@ -32,6 +32,14 @@ struct Row {
     is_claimed: bool,
 }
 
+impl Kept {
+    /// By its id, also when it was put away.
+    fn by_id(&mut self, id: &str) -> Option<&mut Row> {
+        let removed = self.removed.iter_mut().map(|(_, row)| row);
+        self.rows.values_mut().chain(removed).find(|row| row.connection.id == id)
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
         Self { id: random::id(), kept: Arc::default() }
@@ -157,7 +165,7 @@ impl Store for Memory {
         self.free(&kept, name)?;
         let found = kept.removed.iter().rposition(|(removed, _)| removed == name);
         let (_, row) = kept.removed.remove(found.ok_or_else(|| self.none(name))?);
-        kept.rows.insert(name.to_owned(), Row { is_claimed: false, ..row });
+        kept.rows.insert(name.to_owned(), row);
         Ok(())
     }
 }
@@ -171,10 +179,14 @@ struct Held {
 }
 
 impl Held {
-    fn write(&self, from: &Version, next: &Connection) -> Result<(), WriteError> {
+    /// An outcome is taken in also when a person has put the connection away since: what comes back with it later are
+    /// the newest tokens (law 1).
+    fn write(&self, from: &Version, next: &Connection, intended: bool) -> Result<(), WriteError> {
+        if intended {
+            self.read()?;
+        }
         let mut kept = self.store.kept();
-        let row = kept.rows.values_mut().find(|row| row.connection.id == self.id);
-        let row = row.ok_or_else(|| self.store.none(&self.name))?;
+        let row = kept.by_id(&self.id).ok_or_else(|| self.store.none(&self.name))?;
         if row.connection.version() != *from {
             return Err(WriteError::Moved(Box::new(row.connection.clone())));
         }
@@ -197,11 +209,11 @@ impl Claim for Held {
     }
 
     fn intend(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
-        self.write(from, next)
+        self.write(from, next, true)
     }
 
     fn commit(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {
-        self.write(from, next)
+        self.write(from, next, false)
     }
 
     fn set_unreadable_aside(&mut self) -> Result<Option<PathBuf>, StoreError> {
@@ -212,7 +224,7 @@ impl Claim for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut kept = self.store.kept();
-        if let Some(row) = kept.rows.values_mut().find(|row| row.connection.id == self.id) {
+        if let Some(row) = kept.by_id(&self.id) {
             row.is_claimed = false;
         }
     }

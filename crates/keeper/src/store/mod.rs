@@ -4,17 +4,21 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`sqlite`] | many connections in one file, sealed |
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
+//! | [`interchange`] | a connection as a directory that can be carried elsewhere |
 //! | [`record`] | an entry of the journal as JSON |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod document;
 pub(crate) mod durable;
+pub mod interchange;
 pub mod memory;
 pub mod record;
 pub mod sap_sample;
+pub mod sqlite;
 
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
@@ -24,8 +28,10 @@ use perennial_core::{Connection, UnixTime};
 use std::io;
 use std::path::PathBuf;
 
+pub use durable::try_room;
 pub use memory::Memory;
 pub use sap_sample::SapSample;
+pub use sqlite::{Finding, Sqlite, SqliteOptions};
 
 /// Where connections are kept. Methods are synchronous and short; what waits, waits outside.
 pub trait Store: Send + Sync + 'static {

@@ -51,7 +51,7 @@ pub fn write(entry: &Entry) -> Map<String, Value> {
     members
 }
 
-/// Reads what [`write`] wrote; an event that this version does not know is shown by its name.
+/// Reads what [`write()`] wrote; an event that this version does not know is shown by its name.
 #[must_use]
 pub fn read(members: &Map<String, Value>) -> Option<Entry> {
     let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);

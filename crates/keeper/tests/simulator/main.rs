@@ -78,7 +78,7 @@ fn no_seed_breaks_a_law() {
     let from = number("SIMULATE_FROM").unwrap_or(0);
     let seeds = number("SIMULATE_SEEDS").unwrap_or(SEEDS);
     let (tally, broken) = simulate(seeds, |seed| generate::scenario(from + seed));
-    tell(&tally.to_string());
+    eprintln!("{tally}");
     if let Some(seed) = broken {
         assert_unbroken(&generate::scenario(from + seed), &again(from + seed));
     }
@@ -89,7 +89,7 @@ fn no_fault_at_any_step_breaks_a_law() {
     let all = sweep::all();
     let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let (tally, broken) = simulate(all.len() as u64, |number| all[place(number)].clone());
-    tell(&tally.to_string());
+    eprintln!("{tally}");
     if let Some(number) = broken {
         assert_unbroken(&all[place(number)], "cargo test -p perennial --test simulator no_fault");
     }
@@ -152,7 +152,7 @@ fn tell_progress(told: &Mutex<Instant>, words: impl FnOnce() -> String) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a million seeds take an hour: whoever waits is told how far it is")]
+#[expect(clippy::print_stderr, reason = "a long run is watched")]
 fn tell(words: &str) {
     eprintln!("{words}");
 }

@@ -47,14 +47,8 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Mem
     put("request_token", connection.request_token.as_ref().map_or(Value::Null, request_token_to));
     put("forced_at", json!(connection.forced_at.map(|at| at.0)));
     put("last_fault", connection.last_fault.as_ref().map_or(Value::Null, fault_to));
-    if let Some(host) = &connection.clock {
-        let Skew { seconds, suspected } = connection.skew;
-        let (kernel, boot_epoch) = (&host.kernel, host.boot_epoch);
-        put(
-            "clock",
-            json!({"kernel": kernel, "boot_epoch": boot_epoch, "skew": seconds, "suspected": suspected}),
-        );
-    }
+    let here = connection.clock.clone().map(|clock| (clock, connection.skew));
+    put("clocks", connection.other_clocks.iter().chain(&here).map(clock_to).collect());
     let policy: Members = connection
         .policy
         .overrides(connection.profile)
@@ -66,7 +60,13 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Mem
     own
 }
 
-pub(super) fn clock_from(value: &Members) -> Option<(HostClock, Skew)> {
+fn clock_to((host, skew): &(HostClock, Skew)) -> Value {
+    let HostClock { kernel, boot_epoch } = host;
+    json!({"kernel": kernel, "boot_epoch": boot_epoch, "skew": skew.seconds, "suspected": skew.suspected})
+}
+
+pub(super) fn clock_from(value: &Value) -> Option<(HostClock, Skew)> {
+    let value = value.as_object()?;
     let host =
         HostClock { kernel: text(value, "kernel")?.to_owned(), boot_epoch: number(value, "boot_epoch")? };
     let skew = Skew { seconds: number(value, "skew").unwrap_or(0), suspected: number(value, "suspected") };
@@ -131,7 +131,7 @@ fn intent_to(intent: &Intent) -> Value {
         "process": intent.process,
         "correlation_id": intent.correlation_id,
         "forced": intent.forced.then_some(true),
-        "over": intent.over.as_deref().map(intent_to),
+        "beneath": intent.beneath.as_deref().map(intent_to),
     })
 }
 
@@ -149,7 +149,7 @@ pub(super) fn intent_from(value: &Members) -> Option<Intent> {
         process: number(value, "process").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         correlation_id: text(value, "correlation_id").unwrap_or_default().to_owned(),
         forced: value.get("forced") == Some(&Value::Bool(true)),
-        over: object(value, "over").and_then(intent_from).map(Box::new),
+        beneath: object(value, "beneath").and_then(intent_from).map(Box::new),
     })
 }
 

@@ -66,7 +66,8 @@ pub fn read(members: &Members, fresh: Connection) -> Read {
     if let Some(profile) = text(own, "profile").and_then(Profile::named) {
         connection.profile = profile;
     }
-    if let Some((clock, skew)) = object(own, "clock").and_then(bookkeeping::clock_from) {
+    connection.other_clocks = list(own, "clocks").filter_map(bookkeeping::clock_from).collect();
+    if let Some((clock, skew)) = connection.other_clocks.pop() {
         (connection.clock, connection.skew) = (Some(clock), skew);
     }
     connection.policy = bookkeeping::policy_from(own, connection.profile);
@@ -79,11 +80,16 @@ pub fn read(members: &Members, fresh: Connection) -> Read {
 
     let by_another = !written_by_us(members, own);
     connection.held = held_from(members, own, by_another);
+    let intent = object(own, "intent").and_then(bookkeeping::intent_from);
     if by_another && connection.held.is_some() {
-        // Whoever wrote these tokens has just been given them: what the bookkeeping says of others is past.
+        // Whoever wrote these tokens has just been given them: what the bookkeeping says of others is past. An open
+        // intent is not, where it is this very refresh token that was presented (law 7).
         connection.principal = principal(members, COMPANY).or_else(|| named_by(&connection));
+        let refresh = connection.held.as_ref().and_then(|held| held.refresh.as_ref());
+        let presented = refresh.map(RefreshToken::fingerprint);
+        connection.intent = intent.filter(|intent| Some(&intent.presented) == presented.as_ref());
     } else {
-        connection.intent = object(own, "intent").and_then(bookkeeping::intent_from);
+        connection.intent = intent;
         connection.condition =
             object(own, "condition").and_then(bookkeeping::condition_from).unwrap_or_default();
     }
@@ -208,6 +214,7 @@ pub fn write_version(version: &Version) -> Value {
     let refresh = version.refresh.as_ref().map(Fingerprint::as_str);
     let mut members = Members::new();
     members.insert("generation".to_owned(), json!(version.generation));
+    members.insert("candidates".to_owned(), json!(version.candidates));
     for (name, text) in [
         ("grant_id", version.grant_id.as_deref()),
         ("refresh", refresh),
@@ -229,6 +236,7 @@ pub fn read_version(value: &Value) -> Option<Version> {
         generation: count(members, "generation")?,
         refresh: text(members, "refresh").and_then(Fingerprint::parse),
         intent: text(members, "fence").map(str::to_owned),
+        candidates: count(members, "candidates").and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
     })
 }
 

@@ -122,9 +122,31 @@ impl Credentials {
     pub fn write_template(path: &Path) -> Result<(), StoreError> {
         let template: Map<String, Value> =
             FIELDS.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
-        let mut text = Vec::new();
-        let _ = serde_json::to_writer_pretty(&mut text, &template);
-        let _ = text.write_all(b"\n");
+        Self::write_new(path, &template)
+    }
+
+    /// Writes a file that is filled in, if there is none: what a person would have typed.
+    pub(in crate::store) fn write_filled(path: &Path, app: &App) -> Result<(), StoreError> {
+        let value = |name: &str, otherwise: &str| match name {
+            "appID" => app.client.id.clone(),
+            "clientSecret" => app.client.secret.expose().to_owned(),
+            "companyUUID" => app.company.as_ref().map_or_else(String::new, ToString::to_string),
+            "companyRequestToken" => {
+                app.request_token.as_ref().map_or_else(String::new, |token| token.expose().to_owned())
+            }
+            _ => otherwise.to_owned(),
+        };
+        let members: Map<String, Value> = FIELDS
+            .iter()
+            .map(|(name, template)| ((*name).to_owned(), value(name, template).into()))
+            .collect();
+        Self::write_new(path, &members)
+    }
+
+    fn write_new(path: &Path, members: &Map<String, Value>) -> Result<(), StoreError> {
+        let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        let _ = serde_json::to_writer_pretty(&mut *text, members);
+        text.push(b'\n');
         // Never over a file that a person has put there meanwhile.
         let written = unix::create_private(path).and_then(|mut file| {
             file.write_all(&text)?;

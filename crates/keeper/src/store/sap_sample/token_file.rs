@@ -181,6 +181,10 @@ impl Locked {
 
     fn write(&mut self, from: &Version, next: &Connection, intended: bool) -> Result<(), WriteError> {
         let file = &self.token_file.file;
+        // What could not be looked at when the lock was taken must not be written over now.
+        if self.is_still_the_lock().unwrap_or(false) {
+            self.finish_what_died()?;
+        }
         let members = match self.token_file.members() {
             Ok(members) => members,
             // Tokens are at stake now: what cannot be read is kept under another name, and makes room (law 5).
@@ -203,10 +207,6 @@ impl Locked {
             note_derivation(&mut document, from);
         }
         let text = render(&document);
-        if intended {
-            // What could not be looked at when the lock was taken must not be written over now.
-            self.finish_what_died()?;
-        }
         let written = if intended {
             // Room first: where there is none, nothing has changed.
             file.reserve(text.len()).and_then(|()| file.replace(&text))

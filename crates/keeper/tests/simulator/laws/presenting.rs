@@ -18,6 +18,8 @@ impl State {
     pub(crate) fn looks(&mut self, who: Who, name: &str) {
         let Some(task) = tokio::task::try_id() else { return };
         let connection = self.rows.number(name);
+        // Before it looks at its own connection, a flight looks for those whose tokens wait in rescue files.
+        self.laws.flights.retain(|f| f.task != task || f.has_connected || f.connection == connection);
         let is_known = self.laws.callers.contains(&task) || self.laws.flights.iter().any(|f| f.task == task);
         if is_known {
             return;

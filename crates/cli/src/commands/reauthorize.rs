@@ -1,0 +1,189 @@
+//! `perennial reauthorize`: a new grant for a connection that keeps its identity and its history; or a new client
+//! secret for a grant that stays.
+
+use super::add;
+use crate::exit::Exit;
+use crate::place::Kind;
+use crate::secret_input::{self, ClientSecretSource, RequestTokenSource};
+use crate::session::Session;
+use crate::trouble::Trouble;
+use clap::Args;
+use perennial::Keeper;
+use perennial::core::grant::Principal;
+use perennial::core::secret::{ClientSecret, RequestToken};
+use perennial::core::{Connection, UnixTime};
+use perennial::store::App;
+
+/// Obtain a new grant with a new company request token
+///
+/// Identity and history stay. The old grant is kept until the new one has refreshed once. Without a request token the
+/// one that is kept is used again, where it is young and has uses left.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  perennial reauthorize acme                 asks for the request token
+  perennial reauthorize acme --request-token-file token.txt
+  perennial reauthorize acme --keep-grant    asks for a new client secret
+  perennial reauthorize acme --keep-grant --client-secret-env SECRET
+
+A Web Services Administrator (Standard edition: Can Administer) makes a company
+request token, for the App ID of your app, at
+https://www.concursolutions.com/nui/authadmin/companytokens
+It is good for 24 hours and five uses.")]
+pub(crate) struct Reauthorize {
+    /// The connection; may be left out where there is only one
+    name: Option<String>,
+
+    /// The company's UUID, where the one that was given is wrong
+    #[arg(long, value_name = "UUID")]
+    company: Option<String>,
+
+    #[command(flatten)]
+    client_secret: ClientSecretSource,
+
+    #[command(flatten)]
+    request_token: RequestTokenSource,
+
+    /// The grant is well: only replace the client secret, and prove it by a refresh
+    #[arg(long, conflicts_with_all = ["request_token_file", "request_token_env", "company"])]
+    keep_grant: bool,
+
+    /// Only store what is given: send nothing now
+    #[arg(long)]
+    later: bool,
+}
+
+pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, Trouble> {
+    session.start_log();
+    secret_input::check(&[args.client_secret.source(), args.request_token.source()])?;
+    let keeper = session.keeper()?;
+    let name = session.name(&keeper, args.name.as_deref())?;
+    if session.place().kind == Kind::SapSample {
+        let hint = "put what is new into credentials.json, then: perennial run";
+        return Err(Trouble::usage("this store takes its credentials from a file that a person edits", hint));
+    }
+    keeper.drain();
+    let seen = keeper.connection(&name)?;
+    let app = keeper.store().app(&name)?;
+    if args.keep_grant {
+        args.replace_secret(session, &keeper, &name, app)
+    } else {
+        args.obtain(session, &keeper, &seen, app)
+    }
+}
+
+impl Reauthorize {
+    fn replace_secret(
+        &self,
+        session: &Session,
+        keeper: &Keeper,
+        name: &str,
+        mut app: App,
+    ) -> Result<Exit, Trouble> {
+        let before = app.clone();
+        app.client.secret = ClientSecret::new(self.client_secret.source().read_or_ask()?.as_str());
+        keeper.put_app(name, &app, "client secret replaced")?;
+        if self.later {
+            return add::report(session, keeper, name, "the client secret is stored; nothing was sent");
+        }
+        let hand_out = session
+            .wait(keeper, keeper.refresh(name))
+            .map_err(|trouble| not_worked(keeper, name, trouble, &before, &app))?;
+        super::tell_warnings(session, &hand_out);
+        add::report(session, keeper, name, "the new client secret works")
+    }
+
+    fn obtain(
+        &self,
+        session: &Session,
+        keeper: &Keeper,
+        seen: &Connection,
+        mut app: App,
+    ) -> Result<Exit, Trouble> {
+        let before = app.clone();
+        let mut given = Vec::new();
+        if let Some(secret) = self.client_secret.source().read()? {
+            app.client.secret = ClientSecret::new(secret.as_str());
+            given.push("client secret");
+        }
+        if let Some(company) = self.company.as_deref().and_then(Principal::named) {
+            app.company = Some(company);
+            given.push("company");
+        }
+        if let Some(token) = self.new_request_token(keeper.now(), seen, &app)? {
+            app = app.known_since(keeper.now());
+            app.request_token = Some(token);
+            given.push("company request token");
+        }
+        if !given.is_empty() {
+            keeper.put_app(&seen.name, &app, format!("replaced by a person: {}", given.join(", ")))?;
+        }
+        if self.later {
+            return add::report(session, keeper, &seen.name, "stored; nothing was sent");
+        }
+        let hand_out = session
+            .wait(keeper, keeper.obtain(seen))
+            .map_err(|trouble| not_worked(keeper, &seen.name, trouble, &before, &app))?;
+        super::tell_warnings(session, &hand_out);
+        let kept =
+            if seen.held.is_some() { "; the old one is kept until the new one has refreshed" } else { "" };
+        add::report(session, keeper, &seen.name, &format!("a new grant is obtained{kept}"))
+    }
+
+    /// `None` where the one that is kept serves once more.
+    fn new_request_token(
+        &self,
+        now: UnixTime,
+        seen: &Connection,
+        app: &App,
+    ) -> Result<Option<RequestToken>, Trouble> {
+        let source = self.request_token.source();
+        if let Some(given) = source.read()? {
+            return Ok(Some(RequestToken::new(given.as_str())));
+        }
+        let left = uses_left(seen, app, now);
+        let remark = if left > 0 {
+            format!(", or nothing for the one that is kept ({left} uses left)")
+        } else {
+            String::new()
+        };
+        match source.ask(&remark)? {
+            Some(given) => Ok(Some(RequestToken::new(given.as_str()))),
+            None if left > 0 => Ok(None),
+            None => Err(source.missing()),
+        }
+    }
+}
+
+/// How often the request token that is kept may be sent yet; none once its day has passed.
+fn uses_left(seen: &Connection, app: &App, now: UnixTime) -> u32 {
+    let Some(token) = &app.request_token else { return 0 };
+    let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).unwrap_or(i64::MAX);
+    let is_young = app.known_since.is_some_and(|since| now.since(since) < life);
+    let used = seen.request_token.as_ref().filter(|used| used.fingerprint == token.fingerprint());
+    if is_young {
+        seen.profile.request_token_uses.saturating_sub(used.map_or(0, |used| used.uses))
+    } else {
+        0
+    }
+}
+
+/// What was given is in the store, whatever the server says; but not a client secret that it calls wrong, for all
+/// connections of the app share it.
+fn not_worked(keeper: &Keeper, name: &str, trouble: Trouble, before: &App, given: &App) -> Trouble {
+    if trouble.exit == Exit::Interrupted {
+        return trouble;
+    }
+    let is_refused = trouble.verdict == Some("fix_client") && before.client.secret != given.client.secret;
+    if !is_refused {
+        return trouble.prefixed("what was given is stored, but it did not work");
+    }
+    let mut app = given.clone();
+    app.client.clone_from(&before.client);
+    match keeper.put_app(name, &app, "the client secret before is in force again") {
+        Ok(()) => trouble.prefixed("it did not work, so the client secret before is in force again"),
+        Err(error) => trouble.prefixed(&format!(
+            "it did not work, and the client secret before could not be put back ({error})"
+        )),
+    }
+}

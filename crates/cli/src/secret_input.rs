@@ -1,0 +1,232 @@
+//! How a secret comes in: from a file, from stdin, from an environment variable, or typed without an echo. Never as a
+//! word on the command line, which every user of the machine can read while the command runs (law 10).
+
+use crate::exit::Exit;
+use crate::terminal;
+use crate::trouble::Trouble;
+use clap::Args;
+use std::env;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Where the client secret comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ClientSecretSource {
+    /// Read the client secret from this file; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_env", help_heading = "Secrets")]
+    pub(crate) client_secret_file: Option<PathBuf>,
+
+    /// Read the client secret from this environment variable
+    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
+    pub(crate) client_secret_env: Option<String>,
+
+    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
+    client_secret: Option<String>,
+}
+
+/// Where the company request token comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RequestTokenSource {
+    /// Read the company request token from this file; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "request_token_env", help_heading = "Secrets")]
+    pub(crate) request_token_file: Option<PathBuf>,
+
+    /// Read the company request token from this environment variable
+    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
+    pub(crate) request_token_env: Option<String>,
+
+    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
+    request_token: Option<String>,
+}
+
+/// Where an imported refresh token comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RefreshTokenSource {
+    /// Read the refresh token from this file; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "refresh_token_env", help_heading = "Secrets")]
+    pub(crate) refresh_token_file: Option<PathBuf>,
+
+    /// Read the refresh token from this environment variable
+    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
+    pub(crate) refresh_token_env: Option<String>,
+
+    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
+    refresh_token: Option<String>,
+}
+
+/// A secret that a command needs, and where it was said to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// What it is called.
+    what: &'static str,
+    /// The option's name without its ending.
+    option: &'static str,
+    file: Option<&'a Path>,
+    variable: Option<&'a str>,
+    typed: bool,
+}
+
+impl ClientSecretSource {
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            what: "client secret",
+            option: "--client-secret",
+            file: self.client_secret_file.as_deref(),
+            variable: self.client_secret_env.as_deref(),
+            typed: self.client_secret.is_some(),
+        }
+    }
+}
+
+impl RequestTokenSource {
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            what: "company request token",
+            option: "--request-token",
+            file: self.request_token_file.as_deref(),
+            variable: self.request_token_env.as_deref(),
+            typed: self.request_token.is_some(),
+        }
+    }
+}
+
+impl RefreshTokenSource {
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            what: "refresh token",
+            option: "--refresh-token",
+            file: self.refresh_token_file.as_deref(),
+            variable: self.refresh_token_env.as_deref(),
+            typed: self.refresh_token.is_some(),
+        }
+    }
+}
+
+/// Nobody may type a secret as a word, and stdin holds one secret at most.
+pub(crate) fn check(sources: &[Source<'_>]) -> Result<(), Trouble> {
+    if let Some(typed) = sources.iter().find(|source| source.typed) {
+        let Source { what, option, .. } = typed;
+        return Err(Trouble::usage(
+            format!(
+                "the {what} is not taken from the command line: every user of this machine can read it there"
+            ),
+            format!(
+                "it is in your shell's history now, so have a new one made; then name a file or a variable, {option}-file \
+                 FILE or {option}-env NAME, or leave it out to be asked"
+            ),
+        ));
+    }
+    let stdin = sources.iter().filter(|source| source.file == Some(Path::new("-"))).count();
+    if stdin > 1 {
+        let hint = "give one of them by stdin, and the others by a file or a variable";
+        return Err(Trouble::usage("two secrets cannot both come from stdin", hint));
+    }
+    Ok(())
+}
+
+impl Source<'_> {
+    /// True when a file or a variable was named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.file.is_some() || self.variable.is_some()
+    }
+
+    /// The secret, from where it was said to be; `None` where nothing was said.
+    pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Trouble> {
+        let text = match (self.file, self.variable) {
+            (Some(path), _) => self.read_file(path)?,
+            (None, Some(name)) => self.read_variable(name)?,
+            (None, None) => return Ok(None),
+        };
+        self.checked(&text).map(Some)
+    }
+
+    /// The same; a person is asked where nothing was said.
+    pub(crate) fn read_or_ask(&self) -> Result<Zeroizing<String>, Trouble> {
+        match self.read()? {
+            Some(secret) => Ok(secret),
+            None => match self.ask("")? {
+                Some(secret) => Ok(secret),
+                None => Err(self.missing()),
+            },
+        }
+    }
+
+    /// Asks a person; `None` for an empty line, or where there is nobody to ask.
+    pub(crate) fn ask(&self, remark: &str) -> Result<Option<Zeroizing<String>>, Trouble> {
+        if !terminal::is_there() {
+            return Ok(None);
+        }
+        let asked = terminal::ask_secret(&format!("{}{remark}", capitalized(self.what)));
+        let failed =
+            |error| Trouble::plain(Exit::Failed, format!("could not read from the terminal: {error}"));
+        match asked.map_err(failed)? {
+            None => Err(left()),
+            Some(text) if text.is_empty() => Ok(None),
+            Some(text) => self.checked(&text).map(Some),
+        }
+    }
+
+    /// Nothing was said, and nobody is there to be asked.
+    pub(crate) fn missing(&self) -> Trouble {
+        let Self { what, option, .. } = self;
+        Trouble::usage(
+            format!("the {what} is missing"),
+            format!("name where it is: {option}-file FILE (- is stdin) or {option}-env VARIABLE"),
+        )
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Zeroizing<String>, Trouble> {
+        let Self { what, option, .. } = self;
+        let unreadable = |error: io::Error| {
+            let place = if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
+            Trouble::usage(
+                format!("cannot read the {what} from {place}: {error}"),
+                format!("name a file that you may read: {option}-file FILE"),
+            )
+        };
+        if path == Path::new("-") {
+            let mut text = Zeroizing::new(String::with_capacity(64 * 1024));
+            io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+            return Ok(text);
+        }
+        fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
+    }
+
+    fn read_variable(&self, name: &str) -> Result<Zeroizing<String>, Trouble> {
+        let Self { what, option, .. } = self;
+        env::var(name).map(Zeroizing::new).map_err(|_| {
+            Trouble::usage(
+                format!("the environment variable {name}, which should hold the {what}, is not set"),
+                format!("set it, or name a file: {option}-file FILE"),
+            )
+        })
+    }
+
+    /// Blanks around a pasted value are no part of it; within it they are a mistake.
+    fn checked(&self, text: &str) -> Result<Zeroizing<String>, Trouble> {
+        let Self { what, .. } = self;
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text.is_empty() {
+            return Err(Trouble::usage(format!("the {what} is empty"), "look at where it comes from"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Trouble::usage(
+                format!("the {what} has blanks, line breaks or other characters in it that no {what} has"),
+                "look at where it comes from: it must hold the secret alone",
+            ));
+        }
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+}
+
+/// A person left a question open.
+pub(crate) fn left() -> Trouble {
+    Trouble::new(Exit::Interrupted, "interrupted", "nothing was changed")
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,117 @@
+//! Which store a command works on, and with which master key: the one place that knows the kinds of stores.
+
+use crate::place::Kind;
+use crate::trouble::Trouble;
+use crate::xdg;
+use perennial::seal::KeySource;
+use perennial::seal::rescue::{Directory, Places};
+use perennial::{SapSample, Sqlite, SqliteOptions, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Whose connections a store holds where nobody says otherwise.
+pub(crate) const DEFAULT_TENANT: &str = "default";
+
+/// A store that was named, and not opened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// SAP's two files in a directory.
+    SapSample(PathBuf),
+    /// Many connections in one file.
+    Sqlite(PathBuf),
+}
+
+impl Choice {
+    /// Reads `sqlite:FILE` or `sap-sample:DIR`.
+    pub(crate) fn read(text: &str) -> Result<Self, Trouble> {
+        match text.split_once(':') {
+            Some(("sap-sample", dir)) if !dir.is_empty() => Ok(Self::SapSample(PathBuf::from(dir))),
+            Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(PathBuf::from(file))),
+            _ => Err(Trouble::usage(
+                format!("\"{text}\" is no store that this version knows"),
+                "name a file for many connections: --store sqlite:FILE; or a directory with SAP's two files: --dir DIR",
+            )),
+        }
+    }
+
+    /// The store of a person who names none.
+    pub(crate) fn standard() -> Result<Self, Trouble> {
+        let home = xdg::data_home().ok_or_else(|| {
+            let hint = "name one: --store sqlite:FILE";
+            Trouble::usage("there is no home directory with a store in it", hint)
+        })?;
+        Ok(Self::Sqlite(home.join("perennial").join("perennial.db")))
+    }
+
+    /// Which hints fit.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::SapSample(_) => Kind::SapSample,
+            Self::Sqlite(_) => Kind::Sqlite,
+        }
+    }
+
+    /// Opens the store.
+    pub(crate) fn open(
+        &self,
+        options: impl FnOnce() -> Result<SqliteOptions, Trouble>,
+    ) -> Result<Opened, Trouble> {
+        match self {
+            Self::SapSample(dir) => Ok(Opened::SapSample(Arc::new(SapSample::open(dir)?))),
+            Self::Sqlite(file) => Ok(Opened::Sqlite(Arc::new(Sqlite::open(file, options()?)?))),
+        }
+    }
+}
+
+/// An open store.
+pub(crate) enum Opened {
+    /// SAP's two files.
+    SapSample(Arc<SapSample>),
+    /// Many connections in one file.
+    Sqlite(Arc<Sqlite>),
+}
+
+impl Opened {
+    /// The store, whatever it is.
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+        match self {
+            Self::SapSample(store) => Arc::clone(store) as Arc<dyn Store>,
+            Self::Sqlite(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// What a person should know about it though nothing is wrong yet.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        match self {
+            Self::SapSample(store) => store.notices(),
+            Self::Sqlite(store) => store.notices(),
+        }
+    }
+}
+
+/// The master key of a person who names none: away from the database that it opens.
+pub(crate) fn standard_key() -> Option<KeySource> {
+    Some(KeySource::File(xdg::config_home()?.join("perennial").join("master.key")))
+}
+
+/// Where tokens go that a store will not take.
+pub(crate) fn places(named: Option<&KeySource>) -> Option<Places> {
+    let master_key = named.cloned().or_else(rescue_key)?;
+    let shelf = Arc::new(Directory(rescue_dir()?));
+    Some(Places { shelf, master_key })
+}
+
+/// Where rescue files lie.
+pub(crate) fn rescue_dir() -> Option<PathBuf> {
+    Some(xdg::state_home()?.join("perennial").join("rescue"))
+}
+
+/// Earlier versions kept the key beside the data. What was sealed with it opens with nothing else, so it is used for
+/// as long as it is there.
+fn rescue_key() -> Option<KeySource> {
+    let older = xdg::data_home().map(|home| home.join("perennial").join("master.key"));
+    match older.filter(|path| path.exists()) {
+        Some(path) => Some(KeySource::File(path)),
+        None => standard_key(),
+    }
+}

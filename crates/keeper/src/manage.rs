@@ -1,0 +1,133 @@
+//! What a person does with connections beside asking for tokens. Each leaves a line in the journal.
+
+use crate::error::Error;
+use crate::keeper::Keeper;
+use crate::kit::blocking;
+use crate::store::{App, WriteError};
+use perennial_core::journal::{Entry, Event};
+use perennial_core::{Connection, Policy};
+use std::path::PathBuf;
+
+/// What is kept outside the store, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The file.
+    pub path: PathBuf,
+    /// Tokens that the store would not take; else an answer that nobody could read.
+    pub is_tokens: bool,
+    /// Why it does not open, where that was tried.
+    pub problem: Option<String>,
+}
+
+impl Keeper {
+    /// What is kept outside the store: tokens that wait for it, and answers that wait for a person (law 5).
+    #[must_use]
+    pub fn outside(&self) -> Vec<Outside> {
+        let rescue = &self.kit().rescue;
+        let tokens = rescue.waiting(None).into_iter().map(|waiting| match waiting {
+            Ok(rescued) => Outside { path: rescued.path, is_tokens: true, problem: None },
+            Err((path, error)) => Outside { path, is_tokens: true, problem: Some(error.to_string()) },
+        });
+        let answers =
+            rescue.answers().into_iter().map(|path| Outside { path, is_tokens: false, problem: None });
+        tokens.chain(answers).collect()
+    }
+
+    /// Takes a new connection in; `how` is its first line in the journal, behind what it brings along.
+    ///
+    /// # Errors
+    /// When the name is taken, or the store takes none.
+    pub fn add(
+        &self,
+        connection: &Connection,
+        app: &App,
+        history: &[Entry],
+        how: impl Into<String>,
+    ) -> Result<(), Error> {
+        let kit = self.kit();
+        blocking(|| kit.store.add(connection, app))?;
+        for entry in history {
+            if let Err(error) = blocking(|| kit.store.note(&connection.name, entry)) {
+                tracing::warn!(%error, "a line of its history could not be taken along");
+            }
+        }
+        kit.note(connection, Event::Noted { what: how.into() });
+        Ok(())
+    }
+
+    /// Replaces what a person gives to obtain a grant with; the next flight reads it anew (law 6).
+    ///
+    /// # Errors
+    /// When there is no such connection, or a person edits the file.
+    pub fn put_app(&self, name: &str, app: &App, how: impl Into<String>) -> Result<(), Error> {
+        let kit = self.kit();
+        blocking(|| kit.store.put_app(name, app))?;
+        kit.note(&kit.read(name)?, Event::Noted { what: how.into() });
+        Ok(())
+    }
+
+    /// Gives a connection another name; its identity and its history stay.
+    ///
+    /// # Errors
+    /// When there is none, or the new name is taken, or the store takes none.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), Error> {
+        blocking(|| self.kit().store.rename(name, to))?;
+        self.note(to, format!("renamed: it was called {name}"));
+        Ok(())
+    }
+
+    /// Puts a connection away with all that is held of it (law 5).
+    ///
+    /// # Errors
+    /// When there is none, or the store cannot do it.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.kit().store.read(name)?;
+        self.note(name, "put away");
+        Ok(blocking(|| self.kit().store.remove(name))?)
+    }
+
+    /// Brings back what was last put away under this name.
+    ///
+    /// # Errors
+    /// When nothing was, or the name is taken again.
+    pub fn restore(&self, name: &str) -> Result<(), Error> {
+        blocking(|| self.kit().store.restore(name))?;
+        self.note(name, "brought back");
+        Ok(())
+    }
+
+    /// Puts a line into a connection's journal; nobody fails for that.
+    pub fn note(&self, name: &str, what: impl Into<String>) {
+        if let Ok(seen) = self.kit().read(name) {
+            self.kit().note(&seen, Event::Noted { what: what.into() });
+        }
+    }
+
+    /// Changes the numbers that a connection is kept by, under its claim: a flight that is under way is waited for.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot be written.
+    pub async fn set_policy(
+        &self,
+        name: &str,
+        change: impl Fn(&mut Policy),
+        how: impl Into<String>,
+    ) -> Result<Connection, Error> {
+        let kit = self.kit();
+        let mut claim = kit.claim(name).await?;
+        loop {
+            let seen = kit.look(claim.as_ref())?;
+            let mut next = seen.clone();
+            change(&mut next.policy);
+            match kit.commit(claim.as_mut(), &seen.version(), &next) {
+                Ok(()) => {
+                    kit.note(&next, Event::Noted { what: how.into() });
+                    return Ok(next);
+                }
+                // Somebody who takes no claim has written: what stands there now is changed.
+                Err(WriteError::Moved(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+}

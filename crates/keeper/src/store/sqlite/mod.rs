@@ -1,0 +1,350 @@
+//! SQLite: many connections in one file, sealed from its first byte. `sqlite:PATH`.
+//!
+//! | file | what lives there | law |
+//! |---|---|---|
+//! | `mod.rs` | the door | |
+//! | `place` | where the files lie, and whether they may; `mount`: no network file systems | 2 |
+//! | `database` | making and opening one; readers; the thread that writes | |
+//! | `schema` | the tables, and how each connection to them is set | |
+//! | `writer`, `batch` | group commit, room for what an intent will bring; one write in it, the journal | 1, 4 |
+//! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
+//! | `lock` | the lock file: claims, and the mark of the last change | 2 |
+//! | `row`, `record`, `apps` | a connection and an app in their tables | 5, 10 |
+//! | `keys` | the data key, wrapped by the master key | 10 |
+//! | `backup` | the newest good copy | 5 |
+//! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
+//! | `failure` | what SQLite says, in our words | |
+
+mod apps;
+mod backup;
+mod batch;
+mod claim;
+mod database;
+mod examine;
+mod failure;
+mod keys;
+mod lock;
+mod mount;
+mod place;
+mod record;
+mod restore;
+mod row;
+mod schema;
+mod writer;
+
+use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use crate::seal::KeySource;
+use crate::unix;
+use batch::{Batch, now};
+use claim::Held;
+use database::Database;
+pub use examine::Finding;
+use perennial_core::journal::Entry;
+use perennial_core::{Connection, UnixTime};
+use place::Place;
+use row::Row;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use writer::Job;
+
+/// What a person may choose.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Where the master key comes from. It lies outside the database's directory.
+    pub master_key: KeySource,
+    /// Whose connections these are: tenants of one database do not see each other's.
+    pub tenant: String,
+}
+
+impl SqliteOptions {
+    /// The tenant `default`.
+    #[must_use]
+    pub fn new(master_key: KeySource) -> Self {
+        Self { master_key, tenant: "default".to_owned() }
+    }
+
+    /// Another tenant.
+    #[must_use]
+    pub fn tenant(self, tenant: impl Into<String>) -> Self {
+        Self { tenant: tenant.into(), ..self }
+    }
+}
+
+/// A store in one SQLite file.
+pub struct Sqlite {
+    place: Place,
+    options: SqliteOptions,
+    database: Mutex<Option<Arc<Database>>>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.place.path).field("options", &self.options).finish()
+    }
+}
+
+impl Sqlite {
+    /// Opens the database that is there, and writes nothing. Where there is none, the first write makes one, and until
+    /// then it holds no connection.
+    ///
+    /// # Errors
+    /// When it lies where it must not, is damaged, does not open, or was written by a newer version.
+    pub fn open(path: impl Into<PathBuf>, options: SqliteOptions) -> Result<Self, StoreError> {
+        check_name(&options.tenant)?;
+        let place = Place::find(&path.into())?;
+        place.check_key(&options.master_key)?;
+        let database = Mutex::new(Database::open(&place, &options)?);
+        Ok(Self { place, options, database })
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// What a person should know about the files though nothing is wrong yet.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let files = [self.place.path.clone(), self.place.wal(), self.place.backup()];
+        let readable =
+            |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| unix::is_readable_by_others(&metadata));
+        let notice = |path: PathBuf| {
+            format!("{0} can be read by others; take that right away: chmod 600 {0}", path.display())
+        };
+        files.into_iter().filter(readable).map(notice).collect()
+    }
+
+    /// Looks at everything that can be looked at without changing it, for `perennial doctor`.
+    #[must_use]
+    pub fn examine(path: impl AsRef<Path>, options: &SqliteOptions) -> Vec<Finding> {
+        examine::examine(path.as_ref(), options)
+    }
+
+    /// Puts the backup in the database's place, and returns where the damaged one is kept now.
+    ///
+    /// # Errors
+    /// When there is no good backup, or another process uses the database.
+    pub fn restore_backup(path: impl AsRef<Path>) -> Result<PathBuf, StoreError> {
+        restore::restore_backup(path.as_ref())
+    }
+
+    /// Makes a database that is older than what was written last the one to go on from.
+    ///
+    /// # Errors
+    /// When it is no whole database, or another process uses it.
+    pub fn accept_older(path: impl AsRef<Path>) -> Result<(), StoreError> {
+        restore::accept_older(path.as_ref())
+    }
+
+    /// The database as it is now: a file that was put in the place of the one that we knew is opened anew.
+    fn database(&self) -> Result<Option<Arc<Database>>, StoreError> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.place.identity()?;
+        if database.as_ref().map(|database| database.identity) != there || there.is_none() {
+            *database = None;
+            *database = Database::open(&self.place, &self.options)?;
+        }
+        Ok(database.clone())
+    }
+
+    fn database_or_new(&self) -> Result<Arc<Database>, StoreError> {
+        if let Some(database) = self.database()? {
+            return Ok(database);
+        }
+        Database::create(&self.place, &self.options)?;
+        self.database()?.ok_or_else(|| self.place.damaged("it went away while it was being made"))
+    }
+
+    fn none(&self, name: &str) -> StoreError {
+        StoreError::NoSuchConnection { name: name.to_owned(), store: self.address() }
+    }
+
+    /// Reads what hangs on the row of a connection.
+    fn look<T>(
+        &self,
+        name: &str,
+        look: impl FnOnce(&Database, &rusqlite::Connection, Row) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let database = self.database()?.ok_or_else(|| self.none(name))?;
+        database.read(|sql| {
+            let row =
+                Row::named(sql, &database.tenant, name).map_err(|error| database.at("read").failed(error))?;
+            look(&database, sql, row.ok_or_else(|| self.none(name))?)
+        })
+    }
+
+    /// Changes the row of a connection; where there is none, nothing is made.
+    fn change(
+        &self,
+        name: &str,
+        mut change: impl FnMut(&mut Batch<'_>, Row) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let database = self.database()?.ok_or_else(|| self.none(name))?;
+        let (name, address) = (name.to_owned(), self.address());
+        write(&database, move |batch| {
+            let row = Row::named(batch.sql, batch.tenant, &name).map_err(|error| batch.failed(error))?;
+            let none = || StoreError::NoSuchConnection { name: name.clone(), store: address.clone() };
+            change(batch, row.ok_or_else(none)?)
+        })
+    }
+}
+
+fn write(
+    database: &Database,
+    mut work: impl FnMut(&mut Batch<'_>) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    match database.write(Job::new(move |batch| Ok(work(batch)?))) {
+        Ok(()) => Ok(()),
+        Err(WriteError::Store(error)) => Err(error),
+        Err(WriteError::Moved(_)) => Err(database.place.damaged("a write that compares nothing was refused")),
+    }
+}
+
+/// Refuses a name that another connection has.
+fn check_free(batch: &Batch<'_>, name: &str, address: &str) -> Result<(), StoreError> {
+    match Row::named(batch.sql, batch.tenant, name).map_err(|error| batch.failed(error))? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::NameTaken { name: name.to_owned(), store: address.to_owned() }),
+    }
+}
+
+/// Puts into a row what a person has given to obtain a grant with.
+fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Result<(), StoreError> {
+    let kept = row.request_token(batch.keys, batch.place)?;
+    let known_since = row.known_since().filter(|_| kept == app.request_token);
+    row.app = apps::put(batch, profile, &app.client)?;
+    row.company = app.company.as_ref().map(|company| company.as_str().to_owned());
+    row.put_request_token(batch.keys, app.request_token.as_ref()).map_err(|error| batch.unsealed(&error))?;
+    let known_since = app.known_since.or(known_since).map_or_else(now, |at| at.0);
+    row.known_since = app.request_token.as_ref().map(|_| known_since);
+    Ok(())
+}
+
+const NAMES: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
+
+/// The agenda.
+const DUE: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL AND due_at IS NOT NULL AND \
+                   due_at <= ?2 ORDER BY due_at";
+
+impl Store for Sqlite {
+    fn address(&self) -> String {
+        let path = self.place.path.display();
+        match self.options.tenant.as_str() {
+            "default" => format!("sqlite:{path}"),
+            // Rescue files name a connection by its store's address.
+            tenant => format!("sqlite:{path}?tenant={tenant}"),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Vec::new()) };
+        database.list(NAMES, [&database.tenant])
+    }
+
+    fn read(&self, name: &str) -> Result<Connection, StoreError> {
+        self.look(name, |database, _, row| row.open(&database.keys, &database.place))
+    }
+
+    fn app(&self, name: &str) -> Result<App, StoreError> {
+        self.look(name, |database, sql, row| {
+            let (keys, place) = (&database.keys, &database.place);
+            row.check(keys, place)?;
+            let client = apps::client(sql, keys, place, row.app)?;
+            let company = row.company.as_deref().and_then(perennial_core::grant::Principal::named);
+            let app = App::new(client, company, row.request_token(keys, place)?);
+            Ok(App { known_since: row.known_since(), ..app })
+        })
+    }
+
+    fn try_claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, StoreError> {
+        let path = &self.place.path;
+        if fs::metadata(path).is_ok_and(|metadata| unix::is_read_only(&metadata)) {
+            let reason = "is read-only, so new tokens could not be stored";
+            let remedy = format!("allow it: chmod u+w {}", path.display());
+            return Err(StoreError::Unsafe { path: path.clone(), reason, remedy });
+        }
+        let database = self.database()?.ok_or_else(|| self.none(name))?;
+        let row = database.read(|sql| {
+            Row::named(sql, &database.tenant, name).map_err(|error| database.at("read").failed(error))
+        })?;
+        let number = row.ok_or_else(|| self.none(name))?.number;
+        let held = Held::try_claim(database, number, name, self.address())?;
+        Ok(held.map(|held| Box::new(held) as Box<dyn Claim>))
+    }
+
+    fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Vec::new()) };
+        database.list(DUE, (&database.tenant, at.0))
+    }
+
+    fn journal(
+        &self,
+        name: Option<&str>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Vec::new()) };
+        database.journal(name, after, limit)
+    }
+
+    fn note(&self, name: &str, entry: &Entry) -> Result<(), StoreError> {
+        let entry = entry.clone();
+        self.change(name, move |batch, row| batch.note(row.number, std::slice::from_ref(&entry)))
+    }
+
+    fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError> {
+        check_name(&connection.name)?;
+        let (connection, app, address) = (connection.clone(), app.clone(), self.address());
+        write(&*self.database_or_new()?, move |batch| {
+            check_free(batch, &connection.name, &address)?;
+            let mut row = Row::new(batch.tenant, &connection, now());
+            if row.is_known(batch.sql).map_err(|error| batch.failed(error))? {
+                return Err(StoreError::NameTaken { name: connection.name.clone(), store: address.clone() });
+            }
+            put_given(batch, &mut row, connection.profile.name, &app)?;
+            row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
+            batch.add(row, &connection)
+        })
+    }
+
+    fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
+        let app = app.clone();
+        self.change(name, move |batch, mut row| {
+            let profile = row.open(batch.keys, batch.place)?.profile;
+            put_given(batch, &mut row, profile.name, &app)?;
+            batch.write(row)
+        })
+    }
+
+    fn rename(&self, name: &str, to: &str) -> Result<(), StoreError> {
+        check_name(to)?;
+        let (to, address) = (to.to_owned(), self.address());
+        self.change(name, move |batch, row| {
+            row.check(batch.keys, batch.place)?;
+            check_free(batch, &to, &address)?;
+            batch.write(Row { name: to.clone(), ..row })
+        })
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.change(name, move |batch, row| batch.put_away(row, Some(now())))
+    }
+
+    fn restore(&self, name: &str) -> Result<(), StoreError> {
+        check_name(name)?;
+        let database = self.database()?.ok_or_else(|| self.none(name))?;
+        let (name, address) = (name.to_owned(), self.address());
+        write(&database, move |batch| {
+            check_free(batch, &name, &address)?;
+            let removed =
+                "tenant = ?1 AND name = ?2 AND removed_at IS NOT NULL ORDER BY removed_at DESC, changed DESC";
+            let row =
+                Row::find(batch.sql, removed, (batch.tenant, &name)).map_err(|error| batch.failed(error))?;
+            let none = || StoreError::NoSuchConnection { name: name.clone(), store: address.clone() };
+            batch.put_away(row.ok_or_else(none)?, None)
+        })
+    }
+}
