@@ -43,6 +43,19 @@ advisories:
 crash kills='1200':
     CRASH_KILLS={{ kills }} cargo test --locked -p perennial-cli --test kills -- --ignored --nocapture
 
+# Random lives of a grant with every fault there is, each checked against the laws: far more of them than a test run has
+# time for, at the speed of a release.
+#
+# Does any seed break a law?
+simulate seeds='1000000':
+    SIMULATE_SEEDS={{ seeds }} cargo test --profile simulate --locked -p perennial --test simulator no_seed -- --nocapture
+
+# One law broken at a time, or those that are named: prints a table; SEEDS is how long a mutant may survive.
+#
+# Does the simulator notice?
+mutants *names:
+    crates/keeper/tests/simulator/mutants/run.sh {{ if names == "" { "" } else { "--only " + names } }}
+
 # Do fifty processes that want one token present the refresh token once?
 race rounds='100':
     RACE_ROUNDS={{ rounds }} cargo test --locked -p perennial-cli --test herd -- --ignored --nocapture
@@ -50,17 +63,6 @@ race rounds='100':
 # A grant's life against the sandbox, on loopback only.
 demo:
     cargo run --locked --quiet --bin perennial -- demo
-
-# Live through half-years with every fault there is, from a million seeds, on all cores: some hours. A seed that breaks a
-# law is told as a short story; `SIMULATE_SEED=n just simulate` tells one again.
-#
-# The engine, simulated.
-simulate seeds='1000000' from='0':
-    SIMULATE_SEEDS={{ seeds }} SIMULATE_FROM={{ from }} cargo test --locked --profile simulate -p perennial --test simulator no_seed -- --nocapture
-
-# Break one law at a time, and see that the simulator notices: `just mutants --only drop-the-fence`.
-mutants *only:
-    crates/keeper/tests/simulator/mutants/run.sh {{ only }}
 
 # Measure, and write down what was measured.
 bench:
