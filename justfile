@@ -43,6 +43,19 @@ advisories:
 crash kills='1200':
     CRASH_KILLS={{ kills }} cargo test --locked -p perennial-cli --test kills -- --ignored --nocapture
 
+# Random lives of a grant with every fault there is, each checked against the laws: far more of them than a test run has
+# time for, at the speed of a release.
+#
+# Does any seed break a law?
+simulate seeds='1000000':
+    SIMULATE_SEEDS={{ seeds }} cargo test --profile simulate --locked -p perennial --test simulator no_seed -- --nocapture
+
+# One law broken at a time, or those that are named: prints a table; SEEDS is how long a mutant may survive.
+#
+# Does the simulator notice?
+mutants *names:
+    crates/keeper/tests/simulator/mutants/run.sh {{ if names == "" { "" } else { "--only " + names } }}
+
 # Do fifty processes that want one token present the refresh token once?
 race rounds='100':
     RACE_ROUNDS={{ rounds }} cargo test --locked -p perennial-cli --test herd -- --ignored --nocapture
