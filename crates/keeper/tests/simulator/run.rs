@@ -49,7 +49,7 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         world
     });
     let panics = PANICS.with_borrow_mut(Option::take).unwrap_or_default();
-    world.look(|state| {
+    let (outcome, processes) = world.look(|state| {
         if let Some(panic) = panics.first() {
             state.breaks(0, format!("something panics: {panic}"));
         }
@@ -58,8 +58,12 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         let story = std::mem::take(&mut state.story.lines);
         let steps = state.processes.iter().map(|process| process.steps).collect();
         let writes = state.disks.iter().map(|disk| disk.writes).collect();
-        Outcome { violation: state.laws.broken.clone(), story, tally: state.tally.clone(), steps, writes }
-    })
+        let (violation, tally) = (state.laws.broken.clone(), state.tally.clone());
+        (Outcome { violation, story, tally, steps, writes }, std::mem::take(&mut state.processes))
+    });
+    // They hold the world that holds them: a million of them would fill the machine.
+    drop(processes);
+    outcome
 }
 
 /// The world before anything has happened.
