@@ -321,6 +321,25 @@ fn law_11_a_pause_that_was_written_under_a_wrong_clock_ends() {
 }
 
 #[test]
+fn law_12_a_forced_refresh_that_is_over_forces_no_other() {
+    let rejected = Cause::Rejected(Fingerprint::of("a1"));
+    let forced = |connection: &Connection, failure: &Failure, now: UnixTime| {
+        let judgement = judge(failure, Purpose::Refresh, &CONCUR, &Policy::of(&CONCUR));
+        let intended = connection.intend(Plan { forced: true, ..plan(Purpose::Refresh, now) });
+        intended.fail(failure, &judgement, now, Jitter::LEAST)
+    };
+    let unknown = forced(&kept_by("within:1h"), &Failure::NoAnswer(NoAnswer::TimedOut), NOW);
+    let refused = forced(&unknown, &refusal(134), NOW.plus(1000));
+    assert!(refused.intent.is_some(), "what the first one did is still unknown");
+    let again = NOW.plus(1000 + 330);
+    assert!(matches!(
+        refused.decide(&rejected, NOW.plus(1200)),
+        Decision::Stop(Blocked::RejectedAgain { .. })
+    ));
+    assert!(matches!(refused.decide(&rejected, again), Decision::Fly(_)));
+}
+
+#[test]
 fn law_7_what_is_refused_on_top_of_an_unknown_leaves_it_unknown() {
     let open = unanswered(&kept_by("never"), NOW);
     let blocked = |connection: &Connection| {

@@ -87,7 +87,9 @@ impl Connection {
             // Where a repetition is harmless there is nothing to be remembered.
             Purpose::Refresh => before.filter(|_| self.policy.replay != ReplayRule::Always),
         };
-        let beneath = beneath.map(|intent| Box::new(Intent { beneath: None, ..intent.clone() }));
+        // Whoever forced it has given up by now (law 12).
+        let beneath =
+            beneath.map(|intent| Box::new(Intent { beneath: None, forced: false, ..intent.clone() }));
         next.intent = Some(Intent {
             beneath,
             first_presented_at: before.map_or(written_at, |intent| intent.first_presented_at),
