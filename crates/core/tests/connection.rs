@@ -391,6 +391,20 @@ fn law_5_adopting_an_older_grant_proves_nothing_against_a_newer_one() {
 }
 
 #[test]
+fn law_11_a_strangers_answer_is_one_reading_of_the_clock() {
+    use base64::Engine;
+    let mut connection = held();
+    connection.principal = Some(Principal::new("own"));
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"sub":"stranger"}"#);
+    let members = json!({"access_token": "a", "id_token": format!("e30.{claims}.s")});
+    let response = TokenResponse::from_members(members.as_object().unwrap()).unwrap();
+    let odd = Answered { date: Some(NOW.plus(-731)), ..answered(NOW) };
+    let intended = connection.intend(plan(Purpose::Refresh, NOW));
+    let aside = intended.accept(&response, &odd).unwrap_err();
+    assert_eq!((aside.skew.seconds, aside.skew.suspected), (0, Some(-731)), "not believed at once");
+}
+
+#[test]
 fn law_11_a_last_resort_is_not_put_off_by_a_wrong_clock() {
     let ahead = NOW.plus(365 * DAY);
     let open = unanswered(&kept_by("never"), ahead);

@@ -155,7 +155,7 @@ impl Connection {
             // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
             next.intent = next.unsettled().cloned();
             let from = self.asked();
-            return Err(Box::new(next.set_aside(&from, response, answered, Aside::OtherPrincipal)));
+            return Err(Box::new(next.keeping(&from, response, answered, Aside::OtherPrincipal)));
         }
         let held = match self.with_presented_in_force(answered) {
             // A token that was replaced has worked: whatever was held beside it stays, also what was refused.
@@ -371,17 +371,27 @@ impl Connection {
         answered: &Answered,
         reason: Aside,
     ) -> Self {
-        let mut next = self.heard(answered);
-        next.candidates.push(Candidate {
+        self.heard(answered).keeping(from, response, answered, reason)
+    }
+
+    /// The same once the answer's clock has been taken in: one answer is one reading (law 11).
+    fn keeping(
+        mut self,
+        from: &Version,
+        response: &TokenResponse,
+        answered: &Answered,
+        reason: Aside,
+    ) -> Self {
+        self.candidates.push(Candidate {
             reason,
             grant_id: from.grant_id.clone().unwrap_or_default(),
             generation: from.generation,
             base: answered.base.clone(),
-            sent_at: next.skew.server_time(answered.sent_at),
-            received_at: next.skew.server_time(answered.received_at),
+            sent_at: self.skew.server_time(answered.sent_at),
+            received_at: self.skew.server_time(answered.received_at),
             response: response.clone(),
         });
-        next
+        self
     }
 
     /// Law 6: before a grant is given up, the newest late answer takes its place. `None` when there is none with
