@@ -401,7 +401,7 @@ fn law_11_a_strangers_answer_is_one_reading_of_the_clock() {
     let odd = Answered { date: Some(NOW.plus(-731)), ..answered(NOW) };
     let intended = connection.intend(plan(Purpose::Refresh, NOW));
     let aside = intended.accept(&response, &odd).unwrap_err();
-    assert_eq!((aside.skew.seconds, aside.skew.suspected), (0, Some(-731)), "not believed at once");
+    assert_eq!((aside.skew.seconds, aside.skew.suspected), (0, Some(-732)), "not believed at once");
 }
 
 #[test]
