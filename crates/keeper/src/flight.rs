@@ -76,8 +76,12 @@ impl Flights {
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
             }
+            // Who hears of the landing may end the process: the store is let go before, so that whoever holds it last
+            // waits until it has finished its work, its backup too.
             if kit.rescue.is_needed() {
                 tokio::spawn(rescue::drain_until_done(kit));
+            } else {
+                drop(kit);
             }
             own_flight.land(result);
         });

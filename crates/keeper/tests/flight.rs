@@ -4,9 +4,9 @@ mod stage;
 
 use perennial::core::token_endpoint::NoAnswer;
 use perennial::store::Store;
-use perennial::{Error, SapSample};
+use perennial::{Error, Keeper, Options, Parts, SapSample};
 use serde_json::json;
-use stage::{EU2, GLZ, MIN_TTL, Stage, US2, issued, lives_at, nothing};
+use stage::{EU2, GLZ, MIN_TTL, Stage, TestClock, US2, issued, lives_at, nothing};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,4 +221,28 @@ async fn the_request_token_is_not_used_a_sixth_time() {
     let sixth = stage.keeper.obtain(&nothing()).await;
     assert!(matches!(sixth, Err(Error::RequestTokenUsedUp { uses: 5 })), "{sixth:?}");
     assert_eq!(stage.sent().len(), 5);
+}
+
+#[test]
+fn law_5_who_hears_of_a_landing_is_the_last_to_hold_the_store() {
+    let stages = || (0..100).for_each(|_| its_store_is_let_go());
+    std::thread::scope(|scope| {
+        // More than there are processors: each is stopped at any point.
+        (0..16).for_each(|_| drop(scope.spawn(stages)));
+    });
+}
+
+/// A command ends when it has its token, and its process with it: what the store does when it is let go, such as its
+/// backup, has to be done by then.
+fn its_store_is_let_go() {
+    let stage = Stage::open(vec![issued(1, EU2)]);
+    let store = Arc::new(SapSample::open(stage.dir.path()).unwrap());
+    let (endpoint, clock) = (Arc::new(stage.script.clone()), Arc::new(TestClock::default()));
+    let held = Arc::downgrade(&store);
+    let parts = Parts { store, endpoint, clock, seed: None, threads: None };
+    let keeper = Keeper::with_parts(parts, Options::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(keeper.obtain(&nothing())).unwrap();
+    drop(keeper);
+    assert_eq!(held.strong_count(), 0);
 }
