@@ -1,7 +1,7 @@
 //! Law 12, restraint: what may not be sent by itself, or not yet; told from what the senders had heard and written down.
 
+use super::Presentation;
 use super::time::Reading;
-use super::{Presentation, Violation};
 use crate::answers::{self, Heard};
 use crate::clocks::{DAY, Moment, SECOND, unix};
 use crate::process::Kind;
@@ -191,40 +191,52 @@ impl State {
         let presentation = &mut self.laws.presentations[number];
         presentation.heard = Some((now, heard));
         presentation.reads = dated.map(|(written, off)| Reading { off, late: now.saturating_sub(written) });
-        let (who, base, deadline) = (presentation.who, presentation.base.clone(), presentation.deadline);
+        let (who, base) = (presentation.who, presentation.base.clone());
         // A 429, like a 5xx, is the server's own trouble.
         let is_well = !matches!(heard, Heard::Unknown { pause: 2.. } | Heard::Refused { code: 0, .. });
         self.has_answered(who, &base, is_well);
-        let asleep = self.hosts[who.host].asleep_between(self.laws.presentations[number].at, now);
-        let noticed_within = if asleep.is_zero() { 2 * SECOND } else { asleep + 39 * SECOND };
-        if now > deadline + noticed_within && self.laws.broken.is_none() {
-            let what = format!(
-                "process {} takes an answer {} s after its deadline",
-                who.process,
-                (now - deadline).as_secs()
-            );
-            self.laws.broken = Some(Violation { law: 2, what, at: now });
-        }
+        self.law_2_no_sender_waits_on(number);
         if let Heard::Tokens { .. } = heard {
             self.tally.answers += 1;
         }
         self.reads_a_date(number);
     }
 
+    /// Law 2: a machine that has slept notices within 37 s of being awake that the deadline has passed (law 11).
+    fn law_2_no_sender_waits_on(&mut self, number: usize) {
+        let (now, presentation) = (self.now, &self.laws.presentations[number]);
+        let (at, who, deadline) = (presentation.at, presentation.who, presentation.deadline);
+        if now <= deadline || self.laws.broken.is_some() {
+            return;
+        }
+        let host = &self.hosts[who.host];
+        let awake = (now - deadline).saturating_sub(host.asleep_between(deadline, now));
+        let noticed_within = if host.asleep_between(at, now).is_zero() { 2 * SECOND } else { 39 * SECOND };
+        if awake > noticed_within {
+            let late = (now - deadline).as_secs();
+            self.breaks(2, format!("process {} waits until {late} s after its deadline", who.process));
+        }
+    }
+
     /// What a sender has heard is written down.
     pub(crate) fn noted(&mut self, who: Who, connection: usize, intent: Option<&str>) {
         let now = self.now;
-        let own = self.laws.presentations.iter_mut().rev().take(8);
+        let own = self.laws.presentations.iter_mut().enumerate().rev().take(8);
         // By the flight that has heard it: who finds the intent later writes of something else.
         let task = tokio::task::try_id();
-        let mut own = own.filter(|old| old.who == who && old.connection == connection && old.flight == task);
-        let Some(old) = own.find(|old| Some(old.intent.as_str()) == intent) else { return };
+        let mut own =
+            own.filter(|(_, old)| old.who == who && old.connection == connection && old.flight == task);
+        let Some((number, old)) = own.find(|(_, old)| Some(old.intent.as_str()) == intent) else { return };
         if old.noted.is_none() {
             // Who writes without having heard anything has given up.
+            let gives_up = old.heard.is_none();
             old.heard.get_or_insert((now, Heard::Unknown { pause: answers::PAUSE }));
             old.noted = Some(now);
             let (kernel, reading) = (old.kernel.clone(), old.reads);
             self.a_reading_is_kept(connection, &kernel, reading);
+            if gives_up {
+                self.law_2_no_sender_waits_on(number);
+            }
         }
     }
 }
