@@ -10,6 +10,7 @@ mod options;
 mod place;
 mod plain;
 mod printer;
+mod progress;
 mod secret_input;
 mod session;
 mod signals;

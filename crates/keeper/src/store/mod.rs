@@ -29,6 +29,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use durable::try_room;
+pub use interchange::Parcel;
 pub use memory::Memory;
 pub use sap_sample::SapSample;
 pub use sqlite::{Finding, Sqlite, SqliteOptions};
@@ -99,6 +100,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the name is taken or no name, or the store takes none ([`StoreError::Fixed`]).
     fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError>;
+
+    /// Takes many in, each with its history: one outcome for each, in their order. All of a parcel is taken in, or
+    /// nothing of it, and one that is refused keeps no other from it. Stores that can share transactions do.
+    fn add_all(&self, parcels: &[Parcel]) -> Vec<Result<(), StoreError>> {
+        let add = |parcel: &Parcel| {
+            self.add(&parcel.connection, &parcel.app)?;
+            parcel.history.iter().try_for_each(|entry| self.note(&parcel.connection.name, entry))
+        };
+        parcels.iter().map(add).collect()
+    }
 
     /// Replaces what a person gives: client secret, company, request token (law 6: the next flight reads it anew).
     ///

@@ -20,6 +20,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// Where the outcome of a job comes.
+pub(super) type Answered = mpsc::Receiver<Result<(), WriteError>>;
+
 /// A database that is there, and opens.
 pub(super) struct Database {
     pub(super) place: Place,
@@ -144,13 +147,26 @@ impl Database {
 
     /// Has the writing thread do this, together with what else waits, and returns once it is durable.
     pub(super) fn write(&self, job: Job) -> Result<(), WriteError> {
+        self.end(&self.begin(job)?)
+    }
+
+    /// The first half of [`Self::write`], for who has several to hand over.
+    pub(super) fn begin(&self, job: Job) -> Result<Answered, WriteError> {
         let start = || Writer::start(self.place.clone(), self.tenant.clone(), Arc::clone(&self.keys));
         let writer = self.writer.get_or_init(|| start().map_err(|error| error.to_string()));
-        let lost = |why: &str| StoreError::io("write", &self.place.path)(io::Error::other(why.to_owned()));
-        let writer = writer.as_ref().map_err(|error| lost(error))?;
+        let writer = writer.as_ref().map_err(|error| self.lost(error))?;
         let (answer, answered) = mpsc::sync_channel(1);
-        writer.hand_over(job, answer).map_err(|()| lost("the writing thread has ended"))?;
-        answered.recv().map_err(|_| lost("the writing thread has ended"))?
+        writer.hand_over(job, answer).map_err(|()| self.lost("the writing thread has ended"))?;
+        Ok(answered)
+    }
+
+    /// The second half: waits until it is durable.
+    pub(super) fn end(&self, answered: &Answered) -> Result<(), WriteError> {
+        answered.recv().map_err(|_| self.lost("the writing thread has ended"))?
+    }
+
+    fn lost(&self, why: &str) -> StoreError {
+        StoreError::io("write", &self.place.path)(io::Error::other(why.to_owned()))
     }
 
     /// Before a claim: is this still what was written last?

@@ -32,12 +32,12 @@ mod row;
 mod schema;
 mod writer;
 
-use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use super::{App, Claim, Parcel, Recorded, Store, StoreError, WriteError, check_name};
 use crate::seal::KeySource;
 use crate::unix;
 use batch::{Batch, now};
 use claim::Held;
-use database::Database;
+use database::{Answered, Database};
 pub use examine::Finding;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
@@ -196,11 +196,34 @@ fn write(
     database: &Database,
     mut work: impl FnMut(&mut Batch<'_>) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
-    match database.write(Job::new(move |batch| Ok(work(batch)?))) {
-        Ok(()) => Ok(()),
-        Err(WriteError::Store(error)) => Err(error),
-        Err(WriteError::Moved(_)) => Err(database.place.damaged("a write that compares nothing was refused")),
+    database.write(Job::new(move |batch| Ok(work(batch)?))).map_err(|error| of_write(&database.place, error))
+}
+
+/// What a write says that compares nothing.
+fn of_write(place: &Place, error: WriteError) -> StoreError {
+    match error {
+        WriteError::Store(error) => error,
+        WriteError::Moved(_) => place.damaged("a write that compares nothing was refused"),
     }
+}
+
+/// A new connection with its app and its history.
+fn adding(parcel: Parcel, address: String) -> Job {
+    let Parcel { connection, app, history } = parcel;
+    Job::new(move |batch| {
+        check_free(batch, &connection.name, &address)?;
+        let mut row = Row::new(batch.tenant, &connection, now());
+        if row.is_known(batch.sql).map_err(|error| batch.failed(error))? {
+            return Err(
+                StoreError::NameTaken { name: connection.name.clone(), store: address.clone() }.into()
+            );
+        }
+        put_given(batch, &mut row, connection.profile.name, &app)?;
+        row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
+        let number = row.number;
+        batch.add(row, &connection)?;
+        Ok(batch.note(number, &history)?)
+    })
 }
 
 /// Refuses a name that another connection has.
@@ -296,18 +319,26 @@ impl Store for Sqlite {
     }
 
     fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError> {
-        check_name(&connection.name)?;
-        let (connection, app, address) = (connection.clone(), app.clone(), self.address());
-        write(&*self.database_or_new()?, move |batch| {
-            check_free(batch, &connection.name, &address)?;
-            let mut row = Row::new(batch.tenant, &connection, now());
-            if row.is_known(batch.sql).map_err(|error| batch.failed(error))? {
-                return Err(StoreError::NameTaken { name: connection.name.clone(), store: address.clone() });
-            }
-            put_given(batch, &mut row, connection.profile.name, &app)?;
-            row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
-            batch.add(row, &connection)
-        })
+        let parcel = Parcel { connection: connection.clone(), app: app.clone(), history: Vec::new() };
+        self.add_all(&[parcel]).pop().unwrap_or(Ok(()))
+    }
+
+    /// As jobs that wait for nobody: they share transactions, and with them an fsync.
+    fn add_all(&self, parcels: &[Parcel]) -> Vec<Result<(), StoreError>> {
+        let address = self.address();
+        let hand_over = |parcel: &Parcel| {
+            check_name(&parcel.connection.name)?;
+            let database = self.database_or_new()?;
+            let answer = database.begin(adding(parcel.clone(), address.clone()));
+            Ok((database, answer.map_err(|error| of_write(&self.place, error))?))
+        };
+        let waiting: Vec<Result<(Arc<Database>, Answered), StoreError>> =
+            parcels.iter().map(hand_over).collect();
+        let answered = |waiting: Result<(Arc<Database>, Answered), StoreError>| {
+            let (database, answer) = waiting?;
+            database.end(&answer).map_err(|error| of_write(&self.place, error))
+        };
+        waiting.into_iter().map(answered).collect()
     }
 
     fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
