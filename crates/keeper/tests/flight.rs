@@ -225,24 +225,22 @@ async fn the_request_token_is_not_used_a_sixth_time() {
 
 #[test]
 fn law_5_who_hears_of_a_landing_is_the_last_to_hold_the_store() {
-    let stages = || (0..100).for_each(|_| its_store_is_let_go());
+    // A command ends when it has its token, and its process with it: what the store does when it is let go, such as
+    // its backup, has to be done by then.
+    let is_let_go = || {
+        let stage = Stage::open(vec![issued(1, EU2)]);
+        let store = Arc::new(SapSample::open(stage.dir.path()).unwrap());
+        let (endpoint, clock) = (Arc::new(stage.script.clone()), Arc::new(TestClock::default()));
+        let held = Arc::downgrade(&store);
+        let parts = Parts { store, endpoint, clock, seed: None, threads: None };
+        let keeper = Keeper::with_parts(parts, Options::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(keeper.obtain(&nothing())).unwrap();
+        drop(keeper);
+        assert_eq!(held.strong_count(), 0);
+    };
     std::thread::scope(|scope| {
-        // More than there are processors: each is stopped at any point.
-        (0..16).for_each(|_| drop(scope.spawn(stages)));
+        // More threads than there are processors: each is stopped at any point.
+        (0..16).for_each(|_| drop(scope.spawn(|| (0..100).for_each(|_| is_let_go()))));
     });
-}
-
-/// A command ends when it has its token, and its process with it: what the store does when it is let go, such as its
-/// backup, has to be done by then.
-fn its_store_is_let_go() {
-    let stage = Stage::open(vec![issued(1, EU2)]);
-    let store = Arc::new(SapSample::open(stage.dir.path()).unwrap());
-    let (endpoint, clock) = (Arc::new(stage.script.clone()), Arc::new(TestClock::default()));
-    let held = Arc::downgrade(&store);
-    let parts = Parts { store, endpoint, clock, seed: None, threads: None };
-    let keeper = Keeper::with_parts(parts, Options::default());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(keeper.obtain(&nothing())).unwrap();
-    drop(keeper);
-    assert_eq!(held.strong_count(), 0);
 }

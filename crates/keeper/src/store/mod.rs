@@ -10,6 +10,7 @@
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
 //! | [`interchange`] | a connection as a directory that can be carried elsewhere |
 //! | [`record`] | an entry of the journal as JSON |
+//! | `sealed` | how a database of connections is sealed, whichever it is |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod document;
@@ -18,6 +19,7 @@ pub mod interchange;
 pub mod memory;
 pub mod record;
 pub mod sap_sample;
+pub(crate) mod sealed;
 pub mod sqlite;
 
 use perennial_core::connection::Version;

@@ -221,7 +221,7 @@ fn law_2_a_deleted_lock_file_lets_nobody_present() {
 #[test]
 fn a_newer_version_is_refused() {
     let world = World::filled();
-    world.tables().pragma_update(None, "user_version", 2).unwrap();
+    world.tables().pragma_update(None, "user_version", 3).unwrap();
     let error = world.try_open().unwrap_err();
     assert!(matches!(error, StoreError::Unsafe { .. }), "{error:?}");
     assert!(error.to_string().contains("was written by a newer Perennial"));

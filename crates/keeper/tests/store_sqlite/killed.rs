@@ -30,7 +30,11 @@ const CHANGES: [&str; 9] =
 
 /// Kills the child of this name on entry of each call that changes a file, one after the other (of the many writes into
 /// pages every third), and looks each time at what is left. How often it was killed; `None` where there is no strace.
-fn at_every_change(test: &str, begin: fn() -> World, look: impl Fn(&World, bool, &str)) -> Option<usize> {
+pub(super) fn at_every_change(
+    test: &str,
+    begin: fn() -> World,
+    look: impl Fn(&World, bool, &str),
+) -> Option<usize> {
     let mut kills = 0;
     for change in CHANGES {
         let step = if change == "pwrite64" { 3 } else { 1 };

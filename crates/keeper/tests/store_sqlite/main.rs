@@ -10,6 +10,7 @@
 //! | `killed.rs` | killed at every call of the system that changes a file |
 //! | `room.rs` | a disk that fills up (law 4) |
 //! | `places.rs` | where a database may lie |
+//! | `upgrade.rs` | a database that an earlier version wrote |
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
@@ -26,6 +27,7 @@ mod room;
 #[path = "../store_conformance/sample.rs"]
 mod sample;
 mod sealing;
+mod upgrade;
 
 use perennial::core::Connection;
 use perennial::seal::KeySource;

@@ -2,11 +2,10 @@
 //! one before, so that damage does not travel; not having one harms nothing but the day of need, so that failing to
 //! make one only warns.
 
-use super::failure::At;
-use super::keys::Keys;
+use super::keys::Ring;
 use super::lock::LockFile;
 use super::place::Place;
-use super::row::Row;
+use super::row;
 use crate::store::StoreError;
 use crate::unix;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -51,9 +50,9 @@ impl Copies {
     }
 
     /// Makes one. Nobody fails for that.
-    pub(super) fn make(&mut self, place: &Place, keys: &Keys, sql: &Connection) {
+    pub(super) fn make(&mut self, place: &Place, ring: &Ring, sql: &Connection) {
         let begun = Instant::now();
-        if let Err(error) = make(place, keys, sql) {
+        if let Err(error) = make(place, ring, sql) {
             tracing::warn!(path = %place.backup().display(), %error, "no backup of the database could be made");
         }
         self.at = None;
@@ -69,14 +68,14 @@ fn is_due(place: &Place, worth_a_copy: bool) -> bool {
     old || (small && worth_a_copy)
 }
 
-fn make(place: &Place, keys: &Keys, sql: &Connection) -> Result<(), StoreError> {
+pub(super) fn make(place: &Place, ring: &Ring, sql: &Connection) -> Result<(), StoreError> {
     let copy = place.unfinished(".backup.new");
     let io = |error| StoreError::io("write", &copy)(error);
     let _turn = turn(place).map_err(io)?;
     let _ = fs::remove_file(&copy);
     drop(unix::create_private(&copy).map_err(io)?);
     let made = fill(place, sql, &copy)
-        .and_then(|()| check(place, keys, &copy))
+        .and_then(|()| check(place, ring, &copy))
         .and_then(|()| fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(io))
         .and_then(|()| {
             fs::rename(&copy, place.backup()).and_then(|()| unix::sync_dir(&place.dir)).map_err(io)
@@ -104,28 +103,28 @@ fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> 
     // Whatever characters its name is made of.
     let name = ToSqlOutput::Borrowed(ValueRef::Text(copy.as_os_str().as_bytes()));
     let filled = sql.execute("VACUUM INTO ?1", [name]);
-    filled.map(drop).map_err(|error| At { place, action: "copy" }.failed(error))
+    filled.map(drop).map_err(|error| place.at("copy").failed(error))
 }
 
 /// Whole, and every connection in it opens.
-pub(super) fn check(place: &Place, keys: &Keys, copy: &Path) -> Result<(), StoreError> {
+pub(super) fn check(place: &Place, ring: &Ring, copy: &Path) -> Result<(), StoreError> {
     let sql = connect(place, copy)?;
     integrity_check(place, &sql)?;
-    let rows = Row::all(&sql).map_err(|error| At { place, action: "copy" }.failed(error))?;
-    rows.iter().try_for_each(|row| row.open(keys, place).map(drop))
+    let keys = ring.keys(&sql)?;
+    row::each(&sql, place, |row| row.open(&keys).map(drop).map_err(|error| place.unsealed(error)))
 }
 
 /// Opens a copy to look at it.
 pub(super) fn connect(place: &Place, copy: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    Connection::open_with_flags(copy, flags).map_err(|error| At { place, action: "copy" }.failed(error))
+    Connection::open_with_flags(copy, flags).map_err(|error| place.at("copy").failed(error))
 }
 
 /// Has SQLite look through all pages, and whether indexes and tables agree: a name is found by its index.
 pub(super) fn integrity_check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
     let said = sql.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
-    match said.map_err(|error| At { place, action: "read" }.failed(error))? {
+    match said.map_err(|error| place.at("read").failed(error))? {
         said if said == "ok" => Ok(()),
         // A line about which database it is, and one about what is wrong with it.
         said => Err(place.damaged(said.lines().last().unwrap_or_default())),

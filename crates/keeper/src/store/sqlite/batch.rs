@@ -1,11 +1,11 @@
 //! What one write does within a transaction that it may share with others: rows, sealed anew, and entries of the
 //! journal.
 
-use super::failure::At;
-use super::keys::Keys;
 use super::place::Place;
-use super::row::Row;
-use crate::seal::SealError;
+use super::row;
+use crate::store::sealed::Unsealed;
+use crate::store::sealed::keys::Keys;
+use crate::store::sealed::row::Row;
 use crate::store::{StoreError, record};
 use perennial_core::Connection;
 use perennial_core::connection::Version;
@@ -42,11 +42,11 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
-        At { place: self.place, action: "write" }.failed(error)
+        self.place.at("write").failed(error)
     }
 
-    pub(super) fn unsealed(&self, error: &SealError) -> StoreError {
-        self.place.closed(error.to_string())
+    pub(super) fn unsealed(&self, error: impl Into<Unsealed>) -> StoreError {
+        self.place.unsealed(error.into())
     }
 
     /// Seals a row and writes it, as a person wants it.
@@ -57,7 +57,7 @@ impl<'a> Batch<'a> {
 
     /// Writes a new connection.
     pub(super) fn add(&mut self, mut row: Row, connection: &Connection) -> Result<(), StoreError> {
-        row.put(self.keys, connection).map_err(|error| self.unsealed(&error))?;
+        row.put(self.keys, connection).map_err(|error| self.unsealed(error))?;
         self.write(row)
     }
 
@@ -70,14 +70,14 @@ impl<'a> Batch<'a> {
     ) -> Result<(), StoreError> {
         let after = next.version();
         self.worth_a_copy |= (&before.grant_id, &before.refresh) != (&after.grant_id, &after.refresh);
-        row.put(self.keys, next).map_err(|error| self.unsealed(&error))?;
+        row.put(self.keys, next).map_err(|error| self.unsealed(error))?;
         self.seal_and_write(row)
     }
 
     fn seal_and_write(&mut self, mut row: Row) -> Result<(), StoreError> {
         row.changed = self.change;
-        row.seal(self.keys).map_err(|error| self.unsealed(&error))?;
-        row.write(self.sql).map_err(|error| self.failed(error))?;
+        row.seal(self.keys).map_err(|error| self.unsealed(error))?;
+        row::write(self.sql, &row).map_err(|error| self.failed(error))?;
         self.touched.push(row.number);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use super::lock::LockFile;
-use super::row::Row;
+use super::row;
 use super::writer::Job;
 use crate::store::{Claim, StoreError, WriteError};
 use perennial_core::connection::Version;
@@ -48,13 +48,6 @@ impl Held {
         StoreError::NoSuchConnection { name: self.name.clone(), store: self.address.clone() }
     }
 
-    fn row(&self) -> Result<Row, StoreError> {
-        let at = self.database.at("read");
-        let row =
-            self.database.read(|sql| Row::numbered(sql, self.number).map_err(|error| at.failed(error)))?;
-        row.ok_or_else(|| self.none())
-    }
-
     /// Compares and swaps. `late` is an outcome: it is taken in also when a person has put the connection away since,
     /// so that what `restore` brings back holds the newest tokens (law 1).
     fn write(&self, from: &Version, next: &Connection, late: bool) -> Result<(), WriteError> {
@@ -63,11 +56,11 @@ impl Held {
         let job = Job::new(move |batch| {
             let none = || StoreError::NoSuchConnection { name: none.0.clone(), store: none.1.clone() };
             let row =
-                Row::numbered(batch.sql, number).map_err(|error| batch.failed(error))?.ok_or_else(none)?;
+                row::numbered(batch.sql, number).map_err(|error| batch.failed(error))?.ok_or_else(none)?;
             if row.removed_at.is_some() && !late {
                 return Err(none().into());
             }
-            let now = row.open(batch.keys, batch.place)?;
+            let now = row.open(batch.keys).map_err(|error| batch.unsealed(error))?;
             if now.version() != from {
                 return Err(WriteError::Moved(Box::new(now)));
             }
@@ -86,11 +79,10 @@ impl Claim for Held {
     }
 
     fn read(&self) -> Result<Connection, StoreError> {
-        let row = self.row()?;
-        if row.removed_at.is_some() {
-            return Err(self.none());
-        }
-        row.open(&self.database.keys, &self.database.place)
+        self.database.read(|view| {
+            let row = row::numbered(view.sql, self.number).map_err(|error| view.failed(error))?;
+            view.open(&row.filter(|row| row.removed_at.is_none()).ok_or_else(|| self.none())?)
+        })
     }
 
     fn intend(&mut self, from: &Version, next: &Connection) -> Result<(), WriteError> {

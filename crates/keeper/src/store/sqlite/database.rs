@@ -2,13 +2,19 @@
 //! write. Made complete under another name first, so that a file in its place that is not whole is always damage.
 
 use super::SqliteOptions;
+use super::backup::Copies;
+use super::batch::now;
 use super::failure::At;
-use super::keys::Keys;
+use super::keys::{self, Ring};
 use super::lock::{LockFile, STORE};
 use super::place::Place;
 use super::schema::{self, Reader};
+use super::upgrade;
 use super::writer::{Job, Writer};
 use crate::random;
+use crate::store::sealed::Unsealed;
+use crate::store::sealed::keys::Keys;
+use crate::store::sealed::row::Row;
 use crate::store::{Recorded, StoreError, WriteError, record};
 use crate::unix;
 use rusqlite::{Connection, Params};
@@ -27,7 +33,7 @@ pub(super) type Answered = mpsc::Receiver<Result<(), WriteError>>;
 pub(super) struct Database {
     pub(super) place: Place,
     pub(super) tenant: String,
-    pub(super) keys: Arc<Keys>,
+    ring: Arc<Ring>,
     /// Which file it is: another one may be put in its place.
     pub(super) identity: unix::Identity,
     readers: Mutex<Vec<Reader>>,
@@ -56,14 +62,17 @@ impl Database {
         place.check_shape()?;
         let reader = schema::connect_to_read(place)?;
         schema::check(place, &reader.sql)?;
-        let at = At { place, action: "read" };
-        let meta = Meta::read(&reader.sql).map_err(|error| at.failed(error))?;
+        let is_upgraded = upgrade::upgrade(place, &reader.sql)?;
+        let meta = Meta::read(&reader.sql).map_err(|error| place.at("read").failed(error))?;
         meta.is_not_older_than(place, mark)?;
-        let keys = Keys::open(place, &options.master_key, meta.store, &meta.data_key)?;
+        let ring = Ring::open(place, &options.master_key, meta.store, &reader.sql)?;
+        if is_upgraded {
+            Copies::default().make(place, &ring, &reader.sql);
+        }
         Ok(Some(Arc::new(Self {
             place: place.clone(),
             tenant: options.tenant.clone(),
-            keys: Arc::new(keys),
+            ring: Arc::new(ring),
             identity,
             readers: Mutex::new(vec![reader]),
             writer: OnceLock::new(),
@@ -95,12 +104,13 @@ impl Database {
     /// Reads, in one look at one state of the database.
     pub(super) fn read<T>(
         &self,
-        look: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        look: impl FnOnce(View<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let reader = self.readers().pop();
         let mut reader = reader.map_or_else(|| schema::connect_to_read(&self.place), Ok)?;
-        let looking = reader.sql.transaction().map_err(|error| self.at("read").failed(error));
-        let read = looking.and_then(|looking| look(&looking));
+        let looking = reader.sql.transaction().map_err(|error| self.place.at("read").failed(error));
+        let read =
+            looking.and_then(|looking| look(View { sql: &looking, place: &self.place, ring: &self.ring }));
         if !reader.is_fixed {
             self.readers().push(reader);
         }
@@ -113,11 +123,11 @@ impl Database {
 
     /// The names that a query gives.
     pub(super) fn list(&self, query: &str, values: impl Params) -> Result<Vec<String>, StoreError> {
-        self.read(|sql| {
+        self.read(|view| {
             let names = || -> rusqlite::Result<Vec<String>> {
-                sql.prepare_cached(query)?.query_map(values, |row| row.get(0))?.collect()
+                view.sql.prepare_cached(query)?.query_map(values, |row| row.get(0))?.collect()
             };
-            names().map_err(|error| self.at("read").failed(error))
+            names().map_err(|error| view.failed(error))
         })
     }
 
@@ -132,12 +142,12 @@ impl Database {
         let newest_first = after.is_none();
         let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut found = self.read(|sql| {
+        let mut found = self.read(|view| {
             let entries = || -> rusqlite::Result<Vec<Option<Recorded>>> {
-                let mut statement = sql.prepare_cached(&query)?;
+                let mut statement = view.sql.prepare_cached(&query)?;
                 statement.query_map((&self.tenant, name, after, limit), recorded)?.collect()
             };
-            entries().map_err(|error| self.at("read").failed(error))
+            entries().map_err(|error| view.failed(error))
         })?;
         if newest_first {
             found.reverse();
@@ -152,7 +162,7 @@ impl Database {
 
     /// The first half of [`Self::write`], for who has several to hand over.
     pub(super) fn begin(&self, job: Job) -> Result<Answered, WriteError> {
-        let start = || Writer::start(self.place.clone(), self.tenant.clone(), Arc::clone(&self.keys));
+        let start = || Writer::start(self.place.clone(), self.tenant.clone(), Arc::clone(&self.ring));
         let writer = self.writer.get_or_init(|| start().map_err(|error| error.to_string()));
         let writer = writer.as_ref().map_err(|error| self.lost(error))?;
         let (answer, answered) = mpsc::sync_channel(1);
@@ -173,18 +183,42 @@ impl Database {
     pub(super) fn check_marks(&self, lock: &LockFile, number: i64) -> Result<(), StoreError> {
         let mark = |slot| lock.mark(slot).map_err(StoreError::io("read", lock.path()));
         let (of_store, of_connection) = (mark(STORE)?, mark(number)?);
-        let (meta, changed) = self.read(|sql| {
+        let (meta, changed) = self.read(|view| {
             let changed = "SELECT changed FROM connections WHERE number = ?1";
-            let changed = sql.query_row(changed, [number], |row| row.get::<_, i64>(0));
-            let both = Meta::read(sql).and_then(|meta| Ok((meta, changed?)));
-            both.map_err(|error| self.at("read").failed(error))
+            let changed = view.sql.query_row(changed, [number], |row| row.get::<_, i64>(0));
+            let both = Meta::read(view.sql).and_then(|meta| Ok((meta, changed?)));
+            both.map_err(|error| view.failed(error))
         })?;
         meta.is_not_older_than(&self.place, of_store)?;
         if changed < of_connection { Err(older(&self.place)) } else { Ok(()) }
     }
+}
 
-    pub(super) fn at(&self, action: &'static str) -> At<'_> {
-        At { place: &self.place, action }
+/// One look at one state of a database.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) sql: &'a Connection,
+    place: &'a Place,
+    ring: &'a Ring,
+}
+
+impl View<'_> {
+    /// The keys that open what is seen.
+    pub(super) fn keys(&self) -> Result<Arc<Keys>, StoreError> {
+        self.ring.keys(self.sql)
+    }
+
+    /// Opens a connection's row.
+    pub(super) fn open(&self, row: &Row) -> Result<perennial_core::Connection, StoreError> {
+        row.open(self.keys()?.as_ref()).map_err(|error| self.unsealed(error))
+    }
+
+    pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
+        self.place.at("read").failed(error)
+    }
+
+    pub(super) fn unsealed(&self, error: Unsealed) -> StoreError {
+        self.place.unsealed(error)
     }
 }
 
@@ -223,14 +257,13 @@ fn recorded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Recorded>> {
 /// The one row of `meta`.
 pub(super) struct Meta {
     pub(super) store: String,
-    pub(super) data_key: Vec<u8>,
     pub(super) changes: i64,
 }
 
 impl Meta {
     pub(super) fn read(sql: &Connection) -> rusqlite::Result<Self> {
-        sql.prepare_cached("SELECT store_id, data_key, changes FROM meta WHERE one = 1")?
-            .query_row([], |row| Ok(Self { store: row.get(0)?, data_key: row.get(1)?, changes: row.get(2)? }))
+        sql.prepare_cached("SELECT store_id, changes FROM meta WHERE one = 1")?
+            .query_row([], |row| Ok(Self { store: row.get(0)?, changes: row.get(1)? }))
     }
 
     pub(super) fn is_not_older_than(&self, place: &Place, mark: i64) -> Result<(), StoreError> {
@@ -252,14 +285,13 @@ fn in_restoration(place: &Place) -> StoreError {
 fn build(place: &Place, options: &SqliteOptions, made: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::io("write", made)(error);
     drop(unix::create_private(made).map_err(io)?);
-    let new = Keys::make(place, &options.master_key)?;
+    let source = &options.master_key;
+    let new = Keys::make(source).map_err(|error| keys::closed(place, source, error))?;
     let fill = || -> rusqlite::Result<()> {
         let sql = Connection::open(made)?;
         schema::make(&sql)?;
-        sql.execute(
-            "INSERT INTO meta (one, store_id, data_key, master_key, changes) VALUES (1, ?1, ?2, ?3, 0)",
-            (&new.store, &new.wrapped, options.master_key.to_string()),
-        )?;
+        sql.execute("INSERT INTO meta (one, store_id, changes) VALUES (1, ?1, 0)", [&new.store])?;
+        keys::put(&sql, &new.first, &source.to_string(), now())?;
         sql.execute_batch("COMMIT; PRAGMA journal_mode = WAL")
     };
     let made_place = Place { path: made.to_owned(), dir: place.dir.clone() };

@@ -1,14 +1,15 @@
 //! What `perennial doctor` finds out about a database, one finding a look. It changes nothing.
 
 use super::database::Meta;
-use super::failure::At;
-use super::keys::Keys;
+use super::keys::Ring;
 use super::lock::{LockFile, STORE};
 use super::place::{Place, file_system};
-use super::row::Row;
+use super::row;
 use super::schema;
 use super::{SqliteOptions, apps, backup};
 use crate::store::StoreError;
+use crate::store::sealed::keys::Keys;
+use crate::store::sealed::row::Row;
 use crate::unix;
 use perennial_core::token_endpoint::plain;
 use std::fs;
@@ -133,7 +134,6 @@ fn rights(place: &Place) -> Vec<Finding> {
 }
 
 fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> Vec<Finding> {
-    let at = At { place, action: "read" };
     let mut findings = Vec::new();
     let opened = || -> Result<_, StoreError> {
         let mark =
@@ -141,7 +141,7 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
         place.check_shape()?;
         let sql = schema::connect_to_read(place)?.sql;
         schema::check(place, &sql)?;
-        let meta = Meta::read(&sql).map_err(|error| at.failed(error))?;
+        let meta = Meta::read(&sql).map_err(|error| place.at("read").failed(error))?;
         Ok((mark, sql, meta))
     };
     let (mark, sql, meta) = match opened() {
@@ -156,45 +156,78 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
         Ok(()) => Finding::good(format!("{} is whole", place.path.display())),
         Err(error) => Finding::of(&error, Some(place)),
     });
-    let keys = match Keys::open(place, &options.master_key, meta.store.clone(), &meta.data_key) {
-        Ok(keys) => keys,
+    let opened = Ring::open(place, &options.master_key, meta.store.clone(), &sql)
+        .and_then(|ring| ring.keys(&sql).map(|keys| (ring, keys)));
+    let (ring, keys) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::of(&error, Some(place)));
             return findings;
         }
     };
-    match Row::all(&sql) {
+    match rows(place, &keys, &sql, lock) {
         Ok(rows) => {
-            findings.extend(secrets(place, &keys, &sql, &rows));
-            findings.push(age(place, &meta, mark, &rows, lock));
-            findings.extend(claims(&rows, lock));
+            findings.extend(rows.findings());
+            findings.push(age(place, &meta, mark, rows.is_newest));
         }
-        Err(error) => findings.push(Finding::of(&at.failed(error), Some(place))),
+        Err(error) => findings.push(Finding::of(&error, Some(place))),
     }
-    findings.push(copy(place, Some(&keys)));
+    findings.push(copy(place, Some(&ring)));
     findings
 }
 
-/// Every secret opens, or the connection is named whose does not.
-fn secrets(place: &Place, keys: &Keys, sql: &rusqlite::Connection, rows: &[Row]) -> Vec<Finding> {
+/// What was seen of all connections.
+#[derive(Default)]
+struct Rows {
+    count: u64,
+    closed: Vec<Finding>,
+    claimed: Vec<String>,
+    /// False when one of them is older than its mark.
+    is_newest: bool,
+}
+
+/// Every secret is opened.
+fn rows(
+    place: &Place,
+    keys: &Keys,
+    sql: &rusqlite::Connection,
+    lock: Option<&LockFile>,
+) -> Result<Rows, StoreError> {
+    let mut rows = Rows { is_newest: true, ..Rows::default() };
     let open = |row: &Row| {
-        row.open(keys, place)?;
-        row.request_token(keys, place)?;
+        row.open(keys).and_then(|_| row.request_token(keys)).map_err(|error| place.unsealed(error))?;
         apps::client(sql, keys, place, row.app).map(drop)
     };
-    let closed = rows.iter().filter_map(|row| open(row).err());
-    let mut findings: Vec<_> = closed.map(|error| Finding::of(&error, Some(place))).collect();
-    if findings.is_empty() {
-        findings.push(Finding::good(format!("every secret of {} connections opens", rows.len())));
+    row::each(sql, place, |row| {
+        rows.count += 1;
+        rows.closed.extend(open(&row).err().map(|error| Finding::of(&error, Some(place))));
+        if let Some(lock) = lock {
+            rows.is_newest &= row.changed >= lock.mark(row.number).unwrap_or(0);
+            if lock.is_claimed(row.number).unwrap_or(false) {
+                rows.claimed.push(plain(&row.name));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+impl Rows {
+    /// The connection is named whose secrets do not open.
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.closed.clone();
+        if findings.is_empty() {
+            findings.push(Finding::good(format!("every secret of {} connections opens", self.count)));
+        }
+        let claimed = |name| Finding::good(format!("connection \"{name}\" is claimed by a running process"));
+        findings.extend(self.claimed.iter().map(claimed));
+        findings
     }
-    findings
 }
 
 /// Whether this is what was written last.
-fn age(place: &Place, meta: &Meta, mark: i64, rows: &[Row], lock: Option<&LockFile>) -> Finding {
-    let of = |number| lock.and_then(|lock| lock.mark(number).ok()).unwrap_or(0);
-    let is_newest = meta.changes >= mark && rows.iter().all(|row| row.changed >= of(row.number));
-    if is_newest {
+fn age(place: &Place, meta: &Meta, mark: i64, rows_are_newest: bool) -> Finding {
+    if meta.changes >= mark && rows_are_newest {
         return Finding::good(format!("it holds what was written last (change {})", meta.changes));
     }
     let remedy = format!(
@@ -205,16 +238,7 @@ fn age(place: &Place, meta: &Meta, mark: i64, rows: &[Row], lock: Option<&LockFi
     Finding::bad(super::database::older(place).to_string(), remedy)
 }
 
-fn claims(rows: &[Row], lock: Option<&LockFile>) -> Vec<Finding> {
-    let Some(lock) = lock else { return Vec::new() };
-    let claimed = rows.iter().filter(|row| lock.is_claimed(row.number).unwrap_or(false));
-    claimed
-        .map(|row| plain(&row.name))
-        .map(|name| Finding::good(format!("connection \"{name}\" is claimed by a running process")))
-        .collect()
-}
-
-fn copy(place: &Place, keys: Option<&Keys>) -> Finding {
+fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     let path = place.backup();
     let Ok(metadata) = fs::metadata(&path) else {
         return Finding::bad(
@@ -222,8 +246,8 @@ fn copy(place: &Place, keys: Option<&Keys>) -> Finding {
             "the next new token makes one: perennial refresh NAME",
         );
     };
-    let checked = match keys {
-        Some(keys) => backup::check(place, keys, &path),
+    let checked = match ring {
+        Some(ring) => backup::check(place, ring, &path),
         None => backup::connect(place, &path).and_then(|sql| backup::integrity_check(place, &sql)),
     };
     if let Err(error) = checked {

@@ -1,79 +1,71 @@
-//! How a database is sealed: a data key of its own, wrapped by the master key. What is sealed under it names the store
-//! and the very place it belongs to, so that it opens nowhere else.
+//! The data keys as the database keeps them. Another process may seal the store anew meanwhile: whoever reads or writes
+//! looks first whether the ring is still the one that it knows.
 
 use super::place::Place;
-use crate::random;
-use crate::seal::{KEY, KeySource, SealError, Sealer};
+use crate::seal::{KeySource, SealError};
 use crate::store::StoreError;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
-use serde_json::json;
-use std::io;
-use zeroize::Zeroizing;
+use crate::store::sealed::keys::{Keys, Wrapped};
+use rusqlite::Connection;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Seals what one database holds.
-pub(super) struct Keys {
+/// The data keys of an opened database.
+pub(super) struct Ring {
+    place: Place,
+    source: KeySource,
     store: String,
-    data: Sealer,
+    known: Mutex<Arc<Keys>>,
 }
 
-/// What a new database keeps of its keys.
-pub(super) struct NewKeys {
-    /// The store's id.
-    pub(super) store: String,
-    /// The data key, wrapped.
-    pub(super) wrapped: Vec<u8>,
-}
-
-impl Keys {
-    /// Draws a data key and wraps it. The master key is made if it is not there.
-    pub(super) fn make(place: &Place, source: &KeySource) -> Result<NewKeys, StoreError> {
-        let closed = |error| closed(place, source, error);
-        let master = Sealer::from_source(source).map_err(closed)?;
-        let store = random::id();
-        let mut key = Zeroizing::new([0; KEY]);
-        getrandom::fill(key.as_mut()).map_err(|error| closed(io::Error::other(error).into()))?;
-        let wrapped = master.seal(&wrapping(&store), key.as_ref()).map_err(closed)?;
-        Ok(NewKeys { store, wrapped })
-    }
-
-    /// Unwraps the data key of a database that is there. No master key is made: it could not open this one.
+impl Ring {
+    /// Unwraps the keys that are there.
     pub(super) fn open(
         place: &Place,
         source: &KeySource,
         store: String,
-        wrapped: &[u8],
+        sql: &Connection,
     ) -> Result<Self, StoreError> {
-        let closed = |error| closed(place, source, error);
-        let master = Sealer::from_existing(source).map_err(closed)?;
-        let key = master.open(&wrapping(&store), wrapped).map_err(closed)?;
-        let key: &[u8; KEY] =
-            key.as_slice().try_into().map_err(|_| place.damaged("its data key is of another length"))?;
-        Ok(Self { data: Sealer::with_key(key), store })
+        let known = unwrap(place, source, &store, sql)?;
+        Ok(Self { place: place.clone(), source: source.clone(), store, known: Mutex::new(Arc::new(known)) })
     }
 
-    /// Seals `plain` for this place, in characters that JSON takes.
-    pub(super) fn seal(&self, place: &[&str], plain: &[u8]) -> Result<String, SealError> {
-        Ok(BASE64.encode(self.data.seal(&self.names(place), plain)?))
-    }
-
-    /// Opens what [`Self::seal`] sealed for the same place.
-    pub(super) fn open_sealed(&self, place: &[&str], sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let sealed = BASE64.decode(sealed).map_err(|_| SealError::Foreign)?;
-        self.data.open(&self.names(place), &sealed)
-    }
-
-    /// As a list in JSON, so that no two places have one name.
-    fn names(&self, place: &[&str]) -> String {
-        json!([self.store, place]).to_string()
+    /// The keys, for what `sql` sees.
+    pub(super) fn keys(&self, sql: &Connection) -> Result<Arc<Keys>, StoreError> {
+        let newest = "SELECT max(number) FROM data_keys";
+        let newest: Option<i64> = sql
+            .prepare_cached(newest)
+            .and_then(|mut newest| newest.query_row([], |row| row.get(0)))
+            .map_err(|error| self.place.at("read").failed(error))?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest != Some(known.current()) {
+            *known = Arc::new(unwrap(&self.place, &self.source, &self.store, sql)?);
+        }
+        Ok(Arc::clone(&known))
     }
 }
 
-fn wrapping(store: &str) -> String {
-    json!([store, "data key"]).to_string()
+/// Puts a data key down.
+pub(super) fn put(
+    sql: &Connection,
+    wrapped: &Wrapped,
+    master_key: &str,
+    made_at: i64,
+) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO data_keys (number, wrapped, master_key, made_at) VALUES (?1, ?2, ?3, ?4)";
+    sql.execute(insert, (wrapped.number, &wrapped.key, master_key, made_at)).map(drop)
 }
 
-fn closed(place: &Place, source: &KeySource, error: SealError) -> StoreError {
+fn all(sql: &Connection) -> rusqlite::Result<Vec<Wrapped>> {
+    let mut statement = sql.prepare_cached("SELECT number, wrapped FROM data_keys ORDER BY number")?;
+    statement.query_map([], |row| Ok(Wrapped { number: row.get(0)?, key: row.get(1)? }))?.collect()
+}
+
+fn unwrap(place: &Place, source: &KeySource, store: &str, sql: &Connection) -> Result<Keys, StoreError> {
+    let wrapped = all(sql).map_err(|error| place.at("read").failed(error))?;
+    Keys::open(source, store, &wrapped).map_err(|error| closed(place, source, error))
+}
+
+/// Why a database does not open with this master key.
+pub(super) fn closed(place: &Place, source: &KeySource, error: SealError) -> StoreError {
     let reason = match error {
         SealError::Closed | SealError::Foreign => {
             format!("the master key {source} is not the one that it was sealed under")

@@ -9,8 +9,9 @@
 //! | `writer`, `batch` | group commit, room for what an intent will bring; one write in it, the journal | 1, 4 |
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
-//! | `row`, `record`, `apps` | a connection and an app in their tables | 5, 10 |
-//! | `keys` | the data key, wrapped by the master key | 10 |
+//! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
+//! | `keys` | the data keys in their table | 10 |
+//! | `upgrade` | databases of earlier versions | 5 |
 //! | `backup` | the newest good copy | 5 |
 //! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
 //! | `failure` | what SQLite says, in our words | |
@@ -26,23 +27,23 @@ mod keys;
 mod lock;
 mod mount;
 mod place;
-mod record;
 mod restore;
 mod row;
 mod schema;
+mod upgrade;
 mod writer;
 
 use super::{App, Claim, Parcel, Recorded, Store, StoreError, WriteError, check_name};
 use crate::seal::KeySource;
+use crate::store::sealed::row::Row;
 use crate::unix;
 use batch::{Batch, now};
 use claim::Held;
-use database::{Answered, Database};
+use database::{Answered, Database, View};
 pub use examine::Finding;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
 use place::Place;
-use row::Row;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,13 +167,12 @@ impl Sqlite {
     fn look<T>(
         &self,
         name: &str,
-        look: impl FnOnce(&Database, &rusqlite::Connection, Row) -> Result<T, StoreError>,
+        look: impl FnOnce(View<'_>, Row) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let database = self.database()?.ok_or_else(|| self.none(name))?;
-        database.read(|sql| {
-            let row =
-                Row::named(sql, &database.tenant, name).map_err(|error| database.at("read").failed(error))?;
-            look(&database, sql, row.ok_or_else(|| self.none(name))?)
+        database.read(|view| {
+            let row = row::named(view.sql, &database.tenant, name).map_err(|error| view.failed(error))?;
+            look(view, row.ok_or_else(|| self.none(name))?)
         })
     }
 
@@ -185,7 +185,7 @@ impl Sqlite {
         let database = self.database()?.ok_or_else(|| self.none(name))?;
         let (name, address) = (name.to_owned(), self.address());
         write(&database, move |batch| {
-            let row = Row::named(batch.sql, batch.tenant, &name).map_err(|error| batch.failed(error))?;
+            let row = row::named(batch.sql, batch.tenant, &name).map_err(|error| batch.failed(error))?;
             let none = || StoreError::NoSuchConnection { name: name.clone(), store: address.clone() };
             change(batch, row.ok_or_else(none)?)
         })
@@ -212,14 +212,14 @@ fn adding(parcel: Parcel, address: String) -> Job {
     let Parcel { connection, app, history } = parcel;
     Job::new(move |batch| {
         check_free(batch, &connection.name, &address)?;
-        let mut row = Row::new(batch.tenant, &connection, now());
-        if row.is_known(batch.sql).map_err(|error| batch.failed(error))? {
+        let mut row = Row::new(batch.tenant, batch.keys, &connection, now());
+        if row::is_known(batch.sql, batch.tenant, &row.id).map_err(|error| batch.failed(error))? {
             return Err(
                 StoreError::NameTaken { name: connection.name.clone(), store: address.clone() }.into()
             );
         }
         put_given(batch, &mut row, connection.profile.name, &app)?;
-        row.number = row.next_number(batch.sql).map_err(|error| batch.failed(error))?;
+        row.number = row::next_number(batch.sql).map_err(|error| batch.failed(error))?;
         let number = row.number;
         batch.add(row, &connection)?;
         Ok(batch.note(number, &history)?)
@@ -228,7 +228,7 @@ fn adding(parcel: Parcel, address: String) -> Job {
 
 /// Refuses a name that another connection has.
 fn check_free(batch: &Batch<'_>, name: &str, address: &str) -> Result<(), StoreError> {
-    match Row::named(batch.sql, batch.tenant, name).map_err(|error| batch.failed(error))? {
+    match row::named(batch.sql, batch.tenant, name).map_err(|error| batch.failed(error))? {
         None => Ok(()),
         Some(_) => Err(StoreError::NameTaken { name: name.to_owned(), store: address.to_owned() }),
     }
@@ -236,11 +236,11 @@ fn check_free(batch: &Batch<'_>, name: &str, address: &str) -> Result<(), StoreE
 
 /// Puts into a row what a person has given to obtain a grant with.
 fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Result<(), StoreError> {
-    let kept = row.request_token(batch.keys, batch.place)?;
+    let kept = row.request_token(batch.keys).map_err(|error| batch.unsealed(error))?;
     let known_since = row.known_since().filter(|_| kept == app.request_token);
     row.app = apps::put(batch, profile, &app.client)?;
     row.company = app.company.as_ref().map(|company| company.as_str().to_owned());
-    row.put_request_token(batch.keys, app.request_token.as_ref()).map_err(|error| batch.unsealed(&error))?;
+    row.put_request_token(batch.keys, app.request_token.as_ref()).map_err(|error| batch.unsealed(error))?;
     let known_since = app.known_since.or(known_since).map_or_else(now, |at| at.0);
     row.known_since = app.request_token.as_ref().map(|_| known_since);
     Ok(())
@@ -268,17 +268,17 @@ impl Store for Sqlite {
     }
 
     fn read(&self, name: &str) -> Result<Connection, StoreError> {
-        self.look(name, |database, _, row| row.open(&database.keys, &database.place))
+        self.look(name, |view, row| view.open(&row))
     }
 
     fn app(&self, name: &str) -> Result<App, StoreError> {
-        self.look(name, |database, sql, row| {
-            let (keys, place) = (&database.keys, &database.place);
-            row.check(keys, place)?;
-            let client = apps::client(sql, keys, place, row.app)?;
+        self.look(name, |view, row| {
+            let keys = view.keys()?;
+            row.check(&keys).map_err(|error| view.unsealed(error))?;
+            let client = apps::client(view.sql, &keys, &self.place, row.app)?;
             let company = row.company.as_deref().and_then(perennial_core::grant::Principal::named);
-            let app = App::new(client, company, row.request_token(keys, place)?);
-            Ok(App { known_since: row.known_since(), ..app })
+            let request_token = row.request_token(&keys).map_err(|error| view.unsealed(error))?;
+            Ok(App { known_since: row.known_since(), ..App::new(client, company, request_token) })
         })
     }
 
@@ -290,9 +290,8 @@ impl Store for Sqlite {
             return Err(StoreError::Unsafe { path: path.clone(), reason, remedy });
         }
         let database = self.database()?.ok_or_else(|| self.none(name))?;
-        let row = database.read(|sql| {
-            Row::named(sql, &database.tenant, name).map_err(|error| database.at("read").failed(error))
-        })?;
+        let row = database
+            .read(|view| row::named(view.sql, &database.tenant, name).map_err(|error| view.failed(error)))?;
         let number = row.ok_or_else(|| self.none(name))?.number;
         let held = Held::try_claim(database, number, name, self.address())?;
         Ok(held.map(|held| Box::new(held) as Box<dyn Claim>))
@@ -344,7 +343,7 @@ impl Store for Sqlite {
     fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
         let app = app.clone();
         self.change(name, move |batch, mut row| {
-            let profile = row.open(batch.keys, batch.place)?.profile;
+            let profile = row.open(batch.keys).map_err(|error| batch.unsealed(error))?.profile;
             put_given(batch, &mut row, profile.name, &app)?;
             batch.write(row)
         })
@@ -354,7 +353,7 @@ impl Store for Sqlite {
         check_name(to)?;
         let (to, address) = (to.to_owned(), self.address());
         self.change(name, move |batch, row| {
-            row.check(batch.keys, batch.place)?;
+            row.check(batch.keys).map_err(|error| batch.unsealed(error))?;
             check_free(batch, &to, &address)?;
             batch.write(Row { name: to.clone(), ..row })
         })
@@ -373,7 +372,7 @@ impl Store for Sqlite {
             let removed =
                 "tenant = ?1 AND name = ?2 AND removed_at IS NOT NULL ORDER BY removed_at DESC, changed DESC";
             let row =
-                Row::find(batch.sql, removed, (batch.tenant, &name)).map_err(|error| batch.failed(error))?;
+                row::find(batch.sql, removed, (batch.tenant, &name)).map_err(|error| batch.failed(error))?;
             let none = || StoreError::NoSuchConnection { name: name.clone(), store: address.clone() };
             batch.put_away(row.ok_or_else(none)?, None)
         })

@@ -1,9 +1,11 @@
 //! Where a database lies, and whether it may lie there: a file of ours, in a directory where nobody else can put
 //! another in its place, on a disk of this machine.
 
+use super::failure::At;
 use super::mount;
 use crate::seal::KeySource;
 use crate::store::StoreError;
+use crate::store::sealed::Unsealed;
 use crate::unix::{self, Identity};
 use std::ffi::OsString;
 use std::fs;
@@ -112,6 +114,18 @@ impl Place {
             return Err(self.damaged(format!("it has been cut to {length} bytes")));
         }
         Ok(())
+    }
+
+    /// What was being done with the database, for what SQLite says of it.
+    pub(super) fn at(&self, action: &'static str) -> At<'_> {
+        At { place: self, action }
+    }
+
+    pub(super) fn unsealed(&self, error: Unsealed) -> StoreError {
+        match error {
+            Unsealed::Altered(_) => self.damaged(error.to_string()),
+            Unsealed::Seal(error) => self.closed(error.to_string()),
+        }
     }
 
     pub(super) fn damaged(&self, reason: impl Into<String>) -> StoreError {

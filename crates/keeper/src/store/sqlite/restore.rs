@@ -3,7 +3,6 @@
 
 use super::backup;
 use super::database::Meta;
-use super::failure::At;
 use super::lock::{LockFile, STORE};
 use super::place::Place;
 use super::schema::{self, Use};
@@ -84,7 +83,7 @@ fn remove(place: &Place) {
 
 /// Makes the database's change the highest.
 fn raise(place: &Place, mark: i64) -> Result<i64, StoreError> {
-    let at = At { place, action: "write" };
+    let at = place.at("write");
     let sql = schema::connect(place, Use::Writing)?;
     schema::check(place, &sql)?;
     let raised = || -> rusqlite::Result<i64> {

@@ -3,6 +3,7 @@
 
 use super::failure::At;
 use super::place::{PAGE, Place};
+use super::upgrade;
 use crate::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The form of the tables that this version writes; a newer one is refused.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Marks the file as Perennial's: "Prnl".
 const APPLICATION: i64 = 0x5072_6e6c;
 
@@ -20,13 +21,19 @@ const APPLICATION: i64 = 0x5072_6e6c;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Each statement stands in the database as it stands here, and is compared when it is opened.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 12] = [
     "CREATE TABLE meta (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         store_id TEXT NOT NULL,
-        data_key BLOB NOT NULL,
+        changes INTEGER NOT NULL,
+        home TEXT,
+        closed TEXT
+    ) STRICT",
+    "CREATE TABLE data_keys (
+        number INTEGER PRIMARY KEY,
+        wrapped BLOB NOT NULL,
         master_key TEXT NOT NULL,
-        changes INTEGER NOT NULL
+        made_at INTEGER NOT NULL
     ) STRICT",
     "CREATE TABLE apps (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,6 +45,7 @@ pub(super) const TABLES: [&str; 11] = [
     "CREATE TABLE app_secrets (
         app INTEGER NOT NULL REFERENCES apps,
         version INTEGER NOT NULL,
+        key INTEGER NOT NULL REFERENCES data_keys,
         secret TEXT NOT NULL,
         known_since INTEGER NOT NULL,
         PRIMARY KEY (app, version)
@@ -50,6 +58,7 @@ pub(super) const TABLES: [&str; 11] = [
         app INTEGER NOT NULL REFERENCES apps,
         due_at INTEGER,
         intent TEXT,
+        key INTEGER NOT NULL REFERENCES data_keys,
         record TEXT NOT NULL,
         company TEXT,
         request_token TEXT,
@@ -148,7 +157,7 @@ fn settle(sql: Connection, purpose: Use) -> rusqlite::Result<Connection> {
 
 /// Refuses what is not ours, or newer, or altered.
 pub(super) fn check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
-    let at = At { place, action: "read" };
+    let at = place.at("read");
     let number =
         |pragma| sql.query_row(pragma, [], |row| row.get::<_, i64>(0)).map_err(|error| at.failed(error));
     if number("PRAGMA application_id")? != APPLICATION {
@@ -158,7 +167,8 @@ pub(super) fn check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
             remedy: "name another file: --store sqlite:FILE".to_owned(),
         });
     }
-    if number("PRAGMA user_version")? > VERSION {
+    let form = form(sql).map_err(|error| at.failed(error))?;
+    if form > VERSION {
         return Err(StoreError::Unsafe {
             path: place.path.clone(),
             reason: "was written by a newer Perennial",
@@ -166,13 +176,18 @@ pub(super) fn check(place: &Place, sql: &Connection) -> Result<(), StoreError> {
         });
     }
     // In whatever order: a backup has the tables first.
-    let mut expected = TABLES;
+    let mut expected = upgrade::tables(form);
     expected.sort_unstable();
     let tables = tables(sql).map_err(|error| at.failed(error))?;
     if tables.iter().map(String::as_str).eq(expected) {
         return Ok(());
     }
     Err(place.damaged("its tables are not those that Perennial made"))
+}
+
+/// The form of a database: [`VERSION`], or that of an earlier version.
+pub(super) fn form(sql: &Connection) -> rusqlite::Result<i64> {
+    sql.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 fn tables(sql: &Connection) -> rusqlite::Result<Vec<String>> {

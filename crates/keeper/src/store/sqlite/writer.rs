@@ -8,7 +8,7 @@
 use super::backup::Copies;
 use super::batch::Batch;
 use super::failure::At;
-use super::keys::Keys;
+use super::keys::Ring;
 use super::lock::{LockFile, STORE};
 use super::place::{BesideIt, Place};
 use super::schema::{self, Use};
@@ -62,9 +62,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(place: Place, tenant: String, keys: Arc<Keys>) -> io::Result<Self> {
+    pub(super) fn start(place: Place, tenant: String, ring: Arc<Ring>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
-        let writing = Writing { place, tenant, keys, opened: None, copies: Copies::default() };
+        let writing = Writing { place, tenant, ring, opened: None, copies: Copies::default() };
         let thread =
             Builder::new().name("perennial-store".to_owned()).spawn(move || writing.run(&waiting))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
@@ -87,7 +87,7 @@ impl Drop for Writer {
 struct Writing {
     place: Place,
     tenant: String,
-    keys: Arc<Keys>,
+    ring: Arc<Ring>,
     opened: Option<Opened>,
     copies: Copies,
 }
@@ -145,7 +145,7 @@ impl Writing {
 
     fn copy(&mut self) {
         if let Some(opened) = &self.opened {
-            self.copies.make(&self.place, &self.keys, &opened.sql);
+            self.copies.make(&self.place, &self.ring, &opened.sql);
         }
     }
 
@@ -189,10 +189,11 @@ impl Writing {
             .map_err(|error| at.failed(error))?;
         let count = "UPDATE meta SET changes = changes + 1 RETURNING changes";
         let change = transaction.query_row(count, [], |row| row.get(0)).map_err(|error| at.failed(error))?;
+        let keys = self.ring.keys(&transaction)?;
         let mut done = Done::default();
         for (job, _) in jobs {
             let savepoint = transaction.savepoint().map_err(|error| at.failed(error))?;
-            let mut batch = Batch::new(&savepoint, place, &self.tenant, &self.keys, change);
+            let mut batch = Batch::new(&savepoint, place, &self.tenant, &keys, change);
             let outcome = (job.work)(&mut batch);
             let Batch { touched, worth_a_copy, .. } = batch;
             let outcome = end(savepoint, outcome, at)?;
@@ -233,7 +234,7 @@ fn end(savepoint: Savepoint<'_>, outcome: Outcome, at: At<'_>) -> Result<Outcome
 fn is_in_its_place(place: &Place, opened: &Opened) -> Result<(), StoreError> {
     let mut has_moved = 0;
     let asked = opened.sql.file_control(Some("main"), rusqlite::FileControl::HasMoved(&mut has_moved));
-    asked.map_err(|error| At { place, action: "write" }.failed(error))?;
+    asked.map_err(|error| place.at("write").failed(error))?;
     if has_moved != 0 {
         return Err(place.damaged("it was moved away, or replaced, while it was in use"));
     }
@@ -249,7 +250,7 @@ fn is_in_its_place(place: &Place, opened: &Opened) -> Result<(), StoreError> {
 /// Law 4: has the file system keep room for the commits of all open intents, and for this transaction itself. A commit
 /// that has its room goes on without.
 fn keep_room(place: &Place, sql: &rusqlite::Connection, wants_room: bool) -> Result<(), StoreError> {
-    let at = At { place, action: "write" };
+    let at = place.at("write");
     let (open, records): (i64, i64) = sql
         .query_row(OPEN_INTENTS, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(|error| at.failed(error))?;

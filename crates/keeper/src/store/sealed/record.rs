@@ -21,7 +21,7 @@ pub(super) struct Owner<'a> {
     pub(super) connection: &'a str,
 }
 
-/// The record, sealed.
+/// The record, sealed under the key that is in force.
 pub(super) fn seal(owner: Owner<'_>, connection: &Connection) -> Result<String, SealError> {
     let mut members = document::write(connection, &Members::new());
     for_each_secret(&mut members, |place, generation, value| {
@@ -33,12 +33,17 @@ pub(super) fn seal(owner: Owner<'_>, connection: &Connection) -> Result<String, 
     Ok(Value::Object(members).to_string())
 }
 
-/// The record, opened.
-pub(super) fn open(owner: Owner<'_>, record: &str, fresh: Connection) -> Result<Connection, SealError> {
+/// The record, opened with key number `key`.
+pub(super) fn open(
+    owner: Owner<'_>,
+    key: i64,
+    record: &str,
+    fresh: Connection,
+) -> Result<Connection, SealError> {
     let Ok(Value::Object(mut members)) = serde_json::from_str(record) else { return Err(SealError::Foreign) };
     for_each_secret(&mut members, |place, generation, value| {
         let sealed = value.as_str().ok_or(SealError::Foreign)?;
-        let plain = owner.keys.open_sealed(&owner.names(place, generation), sealed)?;
+        let plain = owner.keys.open_sealed(key, &owner.names(place, generation), sealed)?;
         *value = serde_json::from_slice(&plain).map_err(|_| SealError::Foreign)?;
         Ok(())
     })?;
