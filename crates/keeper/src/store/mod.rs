@@ -7,6 +7,7 @@
 //! | [`sqlite`] | many connections in one file, sealed |
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
+//! | [`archive`] | many connections in one sealed file, to be carried elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
 //! | [`interchange`] | a connection as a directory that can be carried elsewhere |
 //! | [`record`] | an entry of the journal as JSON |
@@ -14,6 +15,7 @@
 //! | `sealed` | how a database of connections is sealed, whichever it is |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
+pub mod archive;
 pub mod document;
 pub(crate) mod durable;
 pub mod interchange;
