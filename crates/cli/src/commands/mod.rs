@@ -11,6 +11,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod log;
+mod plain_export;
 pub(crate) mod policy;
 pub(crate) mod reauthorize;
 pub(crate) mod recover;

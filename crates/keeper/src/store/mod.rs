@@ -13,6 +13,7 @@
 //! | [`record`] | an entry of the journal as JSON |
 //! | [`standing`] | in use, a copy, or handed over |
 //! | `sealed` | how a database of connections is sealed, whichever it is |
+//! | `unfinished` | a new file that takes its name once it is whole |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod archive;
@@ -25,6 +26,7 @@ pub mod sap_sample;
 pub(crate) mod sealed;
 pub mod sqlite;
 pub mod standing;
+pub(crate) mod unfinished;
 
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
