@@ -50,7 +50,8 @@ const STORE: [&str; 21] = [
     "adopt",
 ];
 /// Verbs that reach for the network.
-const NETWORK: [&str; 8] = ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover"];
+const NETWORK: [&str; 9] =
+    ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover", "doctor"];
 /// Verbs that obtain a grant.
 const OBTAINING: [&str; 3] = ["run", "add", "reauthorize"];
 

@@ -81,6 +81,11 @@ impl Session {
     /// The keeper of an open store.
     pub(crate) fn keeper_of(&self, store: &Opened) -> Result<Keeper, Trouble> {
         self.remark_on(store.shared().as_ref());
+        self.keeper_quietly(store)
+    }
+
+    /// The same, for a command that tells by itself what the store is.
+    pub(crate) fn keeper_quietly(&self, store: &Opened) -> Result<Keeper, Trouble> {
         Ok(Keeper::open_shared(store.shared(), self.options()?))
     }
 
