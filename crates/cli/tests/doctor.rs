@@ -1,5 +1,7 @@
 //! `perennial doctor`: what is good, and what is not, with the exact next command.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use perennial_sandbox::{Config, Expire};
