@@ -41,7 +41,9 @@ impl Finding {
             StoreError::Unsafe { remedy, .. } => remedy.clone(),
             StoreError::Damaged { .. } => mending(place),
             StoreError::Closed { .. } => {
-                "name the master key that it was made with: --master-key file:PATH".to_owned()
+                "name the master key that it was made with: --master-key file:PATH; if this is that key, the database is \
+                 damaged: perennial doctor --restore-backup"
+                    .to_owned()
             }
             _ => "put that right, then: perennial doctor".to_owned(),
         };
