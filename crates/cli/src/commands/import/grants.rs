@@ -127,7 +127,8 @@ impl Fields {
         let seconds = wire::absolute_expiry(&json!(text));
         let stamp = || text.parse::<Timestamp>().ok().map(|at| UnixTime(at.as_second()));
         let day = || {
-            let day = text.parse::<Date>().ok()?.at(0, 0, 0, 0).to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?;
+            let day =
+                text.parse::<Date>().ok()?.at(0, 0, 0, 0).to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?;
             Some(UnixTime(day.timestamp().as_second()))
         };
         seconds.or_else(stamp).or_else(day).map(Some).ok_or_else(|| {
