@@ -5,11 +5,12 @@
 use super::keys::Ring;
 use super::lock::LockFile;
 use super::place::Place;
-use super::row;
+use super::{apps, row};
 use crate::store::StoreError;
 use crate::unix;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -76,7 +77,7 @@ pub(super) fn make(place: &Place, ring: &Ring, sql: &Connection) -> Result<(), S
     drop(unix::create_private(&copy).map_err(io)?);
     let made = fill(place, sql, &copy)
         .and_then(|()| check(place, ring, &copy))
-        .and_then(|()| fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(io))
+        .and_then(|_| fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(io))
         .and_then(|()| {
             fs::rename(&copy, place.backup()).and_then(|()| unix::sync_dir(&place.dir)).map_err(io)
         });
@@ -106,12 +107,19 @@ fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> 
     filled.map(drop).map_err(|error| place.at("copy").failed(error))
 }
 
-/// Whole, and every connection in it opens.
-pub(super) fn check(place: &Place, ring: &Ring, copy: &Path) -> Result<(), StoreError> {
+/// Whole, and every secret in it opens. Says how many connections there are.
+pub(super) fn check(place: &Place, ring: &Ring, copy: &Path) -> Result<u64, StoreError> {
     let sql = connect(place, copy)?;
     integrity_check(place, &sql)?;
     let keys = ring.keys(&sql)?;
-    row::each(&sql, place, |row| row.open(&keys).map(drop).map_err(|error| place.unsealed(error)))
+    let (mut count, mut apps) = (0, HashSet::new());
+    row::each(&sql, place, |row| {
+        row.open(&keys).and_then(|_| row.request_token(&keys)).map_err(|error| place.unsealed(error))?;
+        count += 1;
+        // Many connections share an app.
+        if apps.insert(row.app) { apps::client(&sql, &keys, place, row.app).map(drop) } else { Ok(()) }
+    })?;
+    Ok(count)
 }
 
 /// Opens a copy to look at it.

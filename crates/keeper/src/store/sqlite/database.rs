@@ -33,7 +33,9 @@ pub(super) type Answered = mpsc::Receiver<Result<(), WriteError>>;
 pub(super) struct Database {
     pub(super) place: Place,
     pub(super) tenant: String,
-    ring: Arc<Ring>,
+    /// The store's id.
+    pub(super) store: String,
+    pub(super) ring: Arc<Ring>,
     /// Which file it is: another one may be put in its place.
     pub(super) identity: unix::Identity,
     readers: Mutex<Vec<Reader>>,
@@ -65,13 +67,14 @@ impl Database {
         let is_upgraded = upgrade::upgrade(place, &reader.sql)?;
         let meta = Meta::read(&reader.sql).map_err(|error| place.at("read").failed(error))?;
         meta.is_not_older_than(place, mark)?;
-        let ring = Ring::open(place, &options.master_key, meta.store, &reader.sql)?;
+        let ring = Ring::open(place, &options.master_key, meta.store.clone(), &reader.sql)?;
         if is_upgraded {
             Copies::default().make(place, &ring, &reader.sql);
         }
         Ok(Some(Arc::new(Self {
             place: place.clone(),
             tenant: options.tenant.clone(),
+            store: meta.store,
             ring: Arc::new(ring),
             identity,
             readers: Mutex::new(vec![reader]),

@@ -249,7 +249,7 @@ fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
         );
     };
     let checked = match ring {
-        Some(ring) => backup::check(place, ring, &path),
+        Some(ring) => backup::check(place, ring, &path).map(drop),
         None => backup::connect(place, &path).and_then(|sql| backup::integrity_check(place, &sql)),
     };
     if let Err(error) = checked {
