@@ -14,7 +14,7 @@ PANELS = [
 ]
 STORES = {"sqlite": ("SQLite", "#0b6e99"), "postgres": ("PostgreSQL", "#b3541e")}
 WIDTH, HEIGHT = 340, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 22, 40, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 40, 40, 40
 
 
 def main():
