@@ -39,7 +39,9 @@ const FLIGHTS: u64 = 64;
 /// … and so often each.
 const ROUNDS: u64 = 15;
 
-const STAGES: [(&str, fn(&Place) -> Value); 6] = [
+type Stage = (&'static str, fn(&Place) -> Value);
+
+const STAGES: [Stage; 6] = [
     ("load", load),
     ("open", open),
     ("token", token),
@@ -268,7 +270,8 @@ fn answer(name: &str) -> TokenResponse {
 
 fn parcel(number: u64, count: u64) -> Parcel {
     let name = name(number);
-    let is_due = number % (count / DUE.min(count)) == 0 && number / (count / DUE.min(count)) < DUE;
+    let every = count / DUE.min(count);
+    let is_due = number.is_multiple_of(every) && number / every < DUE;
     let fresh = Connection::new(perennial::request_id(), name.as_str(), &CONCUR);
     let obtaining = fresh.intend(plan(Purpose::Obtain, &perennial::request_id()));
     let mut connection = obtaining.accept(&answer(&name), &answered(now())).unwrap();
