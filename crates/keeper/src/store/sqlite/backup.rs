@@ -19,8 +19,11 @@ use std::time::{Duration, Instant};
 
 /// Up to this size a copy is made whenever something is there that would be missed: it takes some milliseconds.
 const SMALL: u64 = 4 * 1024 * 1024;
-/// Else a copy is at least this old before the next is made.
+/// Else a copy is at least this old before the next is made …
 const PAUSE: Duration = Duration::from_secs(3600);
+/// … up to this size, some ten thousand connections. To copy and check more takes seconds, for which writers would wait:
+/// a person has that done when it suits (`perennial backup`).
+pub(super) const LARGE: u64 = 64 * 1024 * 1024;
 /// The thread that writes spends one part in this many on copies at most: a fleet may have new tokens all the time.
 const SHARE: u32 = 10;
 
@@ -62,11 +65,14 @@ impl Copies {
 }
 
 fn is_due(place: &Place, worth_a_copy: bool) -> bool {
-    let small = fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() < SMALL);
+    let Ok(size) = fs::metadata(&place.path).map(|metadata| metadata.len()) else { return false };
+    if size > LARGE {
+        return false;
+    }
     let age = fs::metadata(place.backup()).and_then(|backup| backup.modified()).map(|at| at.elapsed());
     // A copy from the future is none to rely on: some clock stood wrong (law 11).
     let old = !age.is_ok_and(|age| age.is_ok_and(|age| age < PAUSE));
-    old || (small && worth_a_copy)
+    old || (size < SMALL && worth_a_copy)
 }
 
 pub(super) fn make(place: &Place, ring: &Ring, sql: &Connection) -> Result<(), StoreError> {
