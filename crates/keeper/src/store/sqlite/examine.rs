@@ -296,10 +296,13 @@ fn age(place: &Place, meta: &Meta, mark: i64, rows_are_newest: bool) -> Finding 
 fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     let path = place.backup();
     if fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() > backup::LARGE) {
-        return Finding::good(format!(
-            "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
-            place.path.display()
-        ));
+        return Finding::good(
+            "backup",
+            format!(
+                "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
+                place.path.display()
+            ),
+        );
     }
     let Ok(metadata) = fs::metadata(&path) else {
         return Finding::bad(
