@@ -10,7 +10,7 @@ use crate::terminal;
 use crate::trouble::Trouble;
 use perennial::Keeper;
 use perennial::core::grant::Principal;
-use perennial::core::secret::RequestToken;
+use perennial::core::secret::{IdToken, RequestToken};
 use perennial::core::{Expiry, RefreshToken};
 use perennial::store::StoreError;
 use perennial::store::interchange::{self, Parcel};
@@ -136,7 +136,7 @@ fn row(parcel: &Parcel) -> Map<String, Value> {
     put("refresh_expires_at", json!(held.refresh_expiry.map(Expiry::at).map(|at| at.0)));
     put("refreshed_at", json!(held.refreshed_at.map(|at| at.0)));
     put("scope", json!(held.scope));
-    put("id_token", json!(held.id_token.as_ref().map(|token| token.expose())));
+    put("id_token", json!(held.id_token.as_ref().map(IdToken::expose)));
     if let Some(access) = &held.access {
         put("access_token", json!(access.token.expose()));
         put("expires_at", json!(access.expiry.at().0));
