@@ -77,11 +77,13 @@ impl PostgresServer {
     /// Starts it, or starts it again after it was killed; returns when it is ready.
     pub(crate) fn start_again(&self) {
         // Processes of one that was killed may still be on their way out.
-        let running = (0..50).find_map(|_| self.try_start());
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.unwrap());
+        let mut said = String::new();
+        let running = (0..200).find_map(|_| self.try_start().map_err(|log| said = log).ok());
+        let running = running.unwrap_or_else(|| panic!("the server does not start: {said}"));
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 
-    fn try_start(&self) -> Option<Running> {
+    fn try_start(&self) -> Result<Running, String> {
         let bin = binaries().unwrap();
         let mut command = unprivileged(Command::new("sh"), &self.dir);
         // The shell outlives the test process by a moment, whatever ends that one, and takes the server with it.
@@ -101,16 +103,19 @@ impl PostgresServer {
                 let _ = lines.send(line);
             }
         });
-        let ready = log.iter().find_map(|line| {
-            let is_ready = line.contains("ready to accept connections");
-            (is_ready || line.contains("FATAL")).then_some(is_ready)
-        });
-        if ready == Some(true) {
-            return Some(Running { shell, log });
+        let mut said = String::new();
+        for line in log.iter() {
+            if line.contains("ready to accept connections") {
+                return Ok(Running { shell, log });
+            }
+            said += &format!("{line}\n");
+            if line.contains("FATAL") && !line.contains("starting up") {
+                break;
+            }
         }
         let _ = shell.kill();
         let _ = shell.wait();
-        None
+        Err(said)
     }
 
     /// Ends it as a power cut does: without a word to anybody.
@@ -130,6 +135,12 @@ impl PostgresServer {
     /// The directory of its socket, where its data lies too.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What the server has written into its log since this was asked last.
+    pub(crate) fn log(&self) -> String {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().unwrap().log.try_iter().collect::<Vec<_>>().join("\n")
     }
 
     /// A schema that no other test uses.

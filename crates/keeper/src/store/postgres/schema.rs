@@ -117,12 +117,12 @@ pub(super) enum Form {
 
 /// Looks, and changes nothing.
 pub(super) async fn form(link: &Link<'_>) -> Result<Form, Stop> {
+    // The catalogue itself is asked: what a backend remembers of names (to_regclass) may be older than the lock under
+    // which somebody else has just made them.
+    let there = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = 'meta'";
     let schema = &link.place().schema;
-    let there = link
-        .row("SELECT to_regclass($1) IS NOT NULL", &[(&format!("{schema}.\"meta\""), Type::TEXT)])
-        .await?
-        .is_some_and(|row| row.try_get(0).unwrap_or(false));
-    if !there {
+    if link.row(there, &[(&bare(schema), Type::TEXT)]).await?.is_none() {
         return Ok(Form::Nothing);
     }
     let meta = link.row(&format!("SELECT version, store_id FROM {schema}.meta"), &[]).await?;
@@ -166,8 +166,8 @@ async fn make(link: &Link<'_>, from: i32) -> Result<(), Stop> {
     let schema = &link.place().schema;
     if from == 0 {
         // Whoever may not make a schema may still be given one.
-        let there = link.row("SELECT to_regnamespace($1) IS NOT NULL", &[(schema, Type::TEXT)]).await?;
-        if !there.is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        let there = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        if link.row(there, &[(&bare(schema), Type::TEXT)]).await?.is_none() {
             link.batch(&format!("CREATE SCHEMA {schema}")).await?;
         }
     }
@@ -206,6 +206,11 @@ async fn found(server: &Server, link: &Link<'_>) -> Result<(), Stop> {
     ];
     link.rows(&put, &values).await?;
     link.rows(&format!("UPDATE {s}.meta SET store_id = $1"), &[(&new.store, Type::TEXT)]).await.map(drop)
+}
+
+/// A schema's name as the catalogue has it: without quotes.
+fn bare(schema: &str) -> &str {
+    schema.trim_matches('"')
 }
 
 /// Every schema has a lock of its own.
