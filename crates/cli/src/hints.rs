@@ -137,6 +137,17 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
              perennial doctor"
                 .to_owned()
         }
+        StoreError::HandedOver { .. } => {
+            "use the other one; or, if this is to be in use again and the other one no more: perennial adopt".to_owned()
+        }
+        StoreError::IsCopy { .. } => {
+            "the server ends a grant whose refresh token comes twice; once nothing else uses this grant: perennial adopt"
+                .to_owned()
+        }
+        StoreError::OtherSecret => {
+            "if the app has a new secret, replace it for all its connections: perennial reauthorize NAME --keep-grant"
+                .to_owned()
+        }
         StoreError::Unsafe { remedy, .. } => format!("{UNSPENT}; {remedy}"),
         StoreError::Io { action, path, source } => return of_io(action, path, source, message, place),
         _ => return Trouble::plain(Exit::PersonMustAct, message),

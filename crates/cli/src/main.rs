@@ -10,6 +10,7 @@ mod options;
 mod place;
 mod plain;
 mod printer;
+mod progress;
 mod secret_input;
 mod session;
 mod signals;
@@ -59,6 +60,9 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
+        Verb::Backup(backup) => commands::backup::carry_out(session, &backup),
+        Verb::Restore(restore) => commands::backup::restore(session, &restore),
+        Verb::Adopt(adopt) => commands::adopt::carry_out(session, &adopt),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {
             commands::completions::carry_out(session, &completions, CommandLine::command())

@@ -26,7 +26,7 @@ pub(crate) struct Place {
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 18] = [
+const STORE: [&str; 21] = [
     "run",
     "token",
     "whoami",
@@ -45,6 +45,9 @@ const STORE: [&str; 18] = [
     "log",
     "support",
     "doctor",
+    "backup",
+    "restore",
+    "adopt",
 ];
 /// Verbs that reach for the network.
 const NETWORK: [&str; 8] = ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover"];

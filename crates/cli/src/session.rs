@@ -8,8 +8,9 @@ use crate::printer::Printer;
 use crate::signals::AskedToEnd;
 use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
+use perennial::store::Standing;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
-use perennial::{Error, Keeper, Options, SqliteOptions, http};
+use perennial::{Error, Keeper, Options, SqliteOptions, Store, http};
 use std::cell::RefCell;
 use std::env;
 use std::future::Future;
@@ -79,7 +80,24 @@ impl Session {
 
     /// The keeper of an open store.
     pub(crate) fn keeper_of(&self, store: &Opened) -> Result<Keeper, Trouble> {
+        self.remark_on(store.shared().as_ref());
         Ok(Keeper::open_shared(store.shared(), self.options()?))
+    }
+
+    /// Says once a command that the store is a copy, or was handed over. What cannot be read is told by the command.
+    fn remark_on(&self, store: &dyn Store) {
+        let what = match store.standing() {
+            Ok(Standing::Copy(of)) => format!(
+                "{} is a copy: {of}; if this is the one in use from now on: perennial adopt",
+                store.address()
+            ),
+            Ok(Standing::Moved { to }) => format!(
+                "{} was handed over to {to}: it renews nothing any more; to take that back: perennial adopt",
+                store.address()
+            ),
+            Ok(Standing::InUse) | Err(_) => return,
+        };
+        self.printer.warn(&self.place().complete(&what));
     }
 
     /// The keeper's options.

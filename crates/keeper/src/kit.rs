@@ -206,6 +206,12 @@ impl Kit {
         }
     }
 
+    /// A copy of a store presents with restraint, and one that was handed over presents nothing (laws 2 and 7).
+    pub(crate) fn check_standing(&self, seen: &Connection, purpose: Purpose) -> Result<(), Error> {
+        let standing = blocking(|| self.store.standing())?;
+        Ok(standing.check(&self.store.address(), seen, purpose)?)
+    }
+
     /// Why nothing may be tried, with what went wrong last.
     pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
         Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }

@@ -1,6 +1,8 @@
 //! One file a verb.
 
 pub(crate) mod add;
+pub(crate) mod adopt;
+pub(crate) mod backup;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod demo;

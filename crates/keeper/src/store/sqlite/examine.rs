@@ -41,7 +41,9 @@ impl Finding {
             StoreError::Unsafe { remedy, .. } => remedy.clone(),
             StoreError::Damaged { .. } => mending(place),
             StoreError::Closed { .. } => {
-                "name the master key that it was made with: --master-key file:PATH".to_owned()
+                "name the master key that it was made with: --master-key file:PATH; if this is that key, the database is \
+                 damaged: perennial doctor --restore-backup"
+                    .to_owned()
             }
             _ => "put that right, then: perennial doctor".to_owned(),
         };
@@ -240,6 +242,12 @@ fn age(place: &Place, meta: &Meta, mark: i64, rows_are_newest: bool) -> Finding 
 
 fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     let path = place.backup();
+    if fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() > backup::LARGE) {
+        return Finding::good(format!(
+            "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
+            place.path.display()
+        ));
+    }
     let Ok(metadata) = fs::metadata(&path) else {
         return Finding::bad(
             format!("there is no backup {}", path.display()),
@@ -247,7 +255,7 @@ fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
         );
     };
     let checked = match ring {
-        Some(ring) => backup::check(place, ring, &path),
+        Some(ring) => backup::check(place, ring, &path).map(drop),
         None => backup::connect(place, &path).and_then(|sql| backup::integrity_check(place, &sql)),
     };
     if let Err(error) = checked {
