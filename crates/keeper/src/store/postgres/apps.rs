@@ -81,6 +81,12 @@ impl Work<'_> {
         Ok(app)
     }
 
+    /// True when this is the client secret in force, or the app is not known yet.
+    pub(super) async fn agrees(&self, profile: &str, client: &Client) -> Result<bool, Stop> {
+        let Some(app) = self.app(profile, client, "").await? else { return Ok(true) };
+        Ok(self::client(self.link, self.keys, app).await?.secret == client.secret)
+    }
+
     async fn app(&self, profile: &str, client: &Client, lock: &str) -> Result<Option<i64>, Stop> {
         let find = format!(
             "SELECT number FROM {}.apps WHERE tenant = $1 AND profile = $2 AND client_id = $3 {lock}",

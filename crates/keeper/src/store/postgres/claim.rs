@@ -128,6 +128,10 @@ impl Held {
             server
                 .write(effort, async |work| {
                     if let Some(intent) = &intent {
+                        if let Some(to) = &work.closed {
+                            let (store, to) = (none.1.clone(), to.clone());
+                            return Err(StoreError::HandedOver { store, to }.into());
+                        }
                         intent.extend(&work, number).await?;
                     }
                     let row = work.lock(NUMBERED, (&number, Type::INT8)).await?;

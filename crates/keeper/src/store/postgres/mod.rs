@@ -11,6 +11,8 @@
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `journal`, `agenda` | what happened; what is due | |
+//! | `many` | many new connections at once | |
+//! | `home` | where it is in use: a copy is known by it | 2, 7 |
 //! | `examine` | what `perennial doctor` finds | |
 //! | `failure` | what PostgreSQL says, in our words | |
 //!
@@ -22,8 +24,10 @@ mod apps;
 mod claim;
 mod examine;
 mod failure;
+mod home;
 mod journal;
 mod link;
+mod many;
 mod password;
 mod place;
 mod row;
@@ -33,7 +37,7 @@ mod thread;
 mod tls;
 
 use super::sqlite::Finding;
-use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
 use crate::seal::KeySource;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
@@ -53,6 +57,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thread::Thread;
 use tokio_postgres::types::Type;
+
+/// How many new connections share a transaction.
+const AT_ONCE: usize = 100;
 
 /// What a person may choose beside the address.
 #[derive(Clone, Debug)]
@@ -109,6 +116,14 @@ impl Postgres {
         let thread = Thread::start(move || Server::new(of_the_thread, options));
         let thread = thread.map_err(StoreError::io("start a thread for", &place.address))?;
         Ok(Self { door: Arc::new(Door { place, thread }) })
+    }
+
+    /// Refuses an address that cannot be used. Nothing is opened.
+    ///
+    /// # Errors
+    /// When it is none, or carries a password.
+    pub fn check_address(url: &str) -> Result<(), StoreError> {
+        Place::read(url, "default", None).map(drop)
     }
 
     /// What makes the tables, for an administrator to run where the role of the keepers may not; with that role's name,
@@ -261,7 +276,17 @@ async fn put_given(work: &Work<'_>, row: &mut Row, profile: &str, app: &App) -> 
     Ok(())
 }
 
-async fn add(work: &Work<'_>, connection: &Connection, app: &App) -> Result<(), Stop> {
+/// What becomes of an app's client secret when a new connection brings another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secret {
+    /// The new one is in force: a person has just typed it.
+    Replaced,
+    /// The connection is refused: one wrong row of a list would be wrong for all connections of the app.
+    Kept,
+}
+
+async fn add(work: &Work<'_>, parcel: &Parcel, secret: Secret) -> Result<(), Stop> {
+    let Parcel { connection, app, history } = parcel;
     if let Some(there) = work.lock("tenant = $1 AND id = $2", (&connection.id, Type::TEXT)).await? {
         let mine = work.was_mine(&there);
         return if mine {
@@ -271,11 +296,16 @@ async fn add(work: &Work<'_>, connection: &Connection, app: &App) -> Result<(), 
         };
     }
     check_free(work, &connection.name).await?;
+    if secret == Secret::Kept && !work.agrees(connection.profile.name, &app.client).await? {
+        return Err(StoreError::OtherSecret.into());
+    }
     let mut row = Row::new(work.tenant, work.keys, connection, now());
     put_given(work, &mut row, connection.profile.name, app).await?;
     row.number = work.next_number().await?;
     row.put(work.keys, connection).map_err(|error| work.unsealed(error))?;
-    work.insert(row).await.map_err(|stop| taken_meanwhile(work, &connection.name, stop))
+    let number = row.number;
+    work.insert(row).await.map_err(|stop| taken_meanwhile(work, &connection.name, stop))?;
+    work.note(number, history).await
 }
 
 impl Store for Postgres {
@@ -349,9 +379,32 @@ impl Store for Postgres {
 
     fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError> {
         check_name(&connection.name)?;
-        let (connection, app) = (connection.clone(), app.clone());
+        let parcel = Parcel { connection: connection.clone(), app: app.clone(), history: Vec::new() };
         self.write(async move |server| {
-            server.write(Effort::Plain, async |work| add(&work, &connection, &app).await).await
+            server.write(Effort::Plain, async |work| add(&work, &parcel, Secret::Replaced).await).await
+        })
+    }
+
+    /// Several to a transaction, a savepoint each, so that one which is refused undoes no other.
+    fn add_all(&self, parcels: &[Parcel]) -> Vec<Result<(), StoreError>> {
+        parcels.chunks(AT_ONCE).flat_map(|some| many::add_some(&self.door, some)).collect()
+    }
+
+    fn standing(&self) -> Result<Standing, StoreError> {
+        let seen =
+            self.door.run(async |server| server.read(async |link| home::standing(link).await).await)?;
+        Ok(seen.unwrap_or_default())
+    }
+
+    fn adopt(&self) -> Result<Standing, StoreError> {
+        self.write(async |server| server.write(Effort::Plain, async |work| home::adopt(&work).await).await)?;
+        self.standing()
+    }
+
+    fn close(&self, to: &str) -> Result<(), StoreError> {
+        let to = to.to_owned();
+        self.write(async move |server| {
+            server.write(Effort::Plain, async |work| home::close(&work, &to).await).await
         })
     }
 

@@ -50,6 +50,27 @@ pub(super) async fn look(
     found.map(read).transpose().map_err(|error: StoreError| error.into())
 }
 
+/// Some rows behind this number, in their order, with the number of the newest data key: a million of them do not fit
+/// into memory.
+pub(super) async fn some_behind(
+    server: &Server,
+    link: &Link<'_>,
+    behind: i64,
+) -> Result<(Vec<Row>, Option<i64>), Stop> {
+    let (s, place) = (&server.place.schema, &server.place);
+    let query = format!(
+        "SELECT {COLUMNS}, (SELECT max(number) FROM {s}.data_keys) FROM {s}.connections \
+         WHERE tenant = $1 AND number > $2 ORDER BY number LIMIT 500"
+    );
+    let values = [(&server.options.tenant as _, Type::TEXT), (&behind as _, Type::INT8)];
+    let (mut rows, mut newest) = (Vec::new(), None);
+    for found in link.rows(&query, &values).await? {
+        rows.push(read(place, &found)?);
+        newest = get(place, &found, COUNT)?;
+    }
+    Ok((rows, newest))
+}
+
 impl Work<'_> {
     /// Locks the first row for which `condition` holds, until this transaction ends.
     pub(super) async fn lock(&self, condition: &str, value: Value<'_>) -> Result<Option<Row>, Stop> {

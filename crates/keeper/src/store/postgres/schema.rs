@@ -187,6 +187,11 @@ fn not_set_up(link: &Link<'_>, stop: Stop) -> Stop {
     }
 }
 
+/// Where a database is in use, as SQL: which cluster, and which database in it. A standby is the same cluster, and what
+/// was restored from a dump is another database.
+pub(super) const HOME: &str = "(SELECT system_identifier || '/' || (SELECT oid FROM pg_catalog.pg_database WHERE datname = \
+                               current_database()) FROM pg_control_system())";
+
 /// The store's id, and its first data key.
 async fn found(server: &Server, link: &Link<'_>) -> Result<(), Stop> {
     let (place, source) = (link.place(), &server.options.master_key);
@@ -205,7 +210,9 @@ async fn found(server: &Server, link: &Link<'_>) -> Result<(), Stop> {
         (&super::now() as _, Type::INT8),
     ];
     link.rows(&put, &values).await?;
-    link.rows(&format!("UPDATE {s}.meta SET store_id = $1"), &[(&new.store, Type::TEXT)]).await.map(drop)
+    link.rows(&format!("UPDATE {s}.meta SET store_id = $1, home = {HOME}"), &[(&new.store, Type::TEXT)])
+        .await
+        .map(drop)
 }
 
 /// A schema's name as the catalogue has it: without quotes.

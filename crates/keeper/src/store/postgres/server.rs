@@ -45,6 +45,8 @@ pub(super) struct Work<'a> {
     pub(super) tenant: &'a str,
     /// The schema, as it stands in SQL.
     pub(super) s: &'a str,
+    /// Where the store was handed over to: no intent is taken then.
+    pub(super) closed: Option<String>,
     /// The number that this transaction writes into the row that it changes.
     pub(super) change: i64,
     /// Those of earlier attempts whose outcome nobody knows.
@@ -160,16 +162,17 @@ impl Server {
         link.begin().await?;
         let s = &self.place.schema;
         let begin = format!(
-            "SELECT nextval('{s}.changes'), (SELECT max(number) FROM {s}.data_keys), (SELECT version FROM {s}.meta)"
+            "SELECT nextval('{s}.changes'), (SELECT max(number) FROM {s}.data_keys), version, closed FROM {s}.meta"
         );
         let row = link.row(&begin, &[]).await?.ok_or_else(|| self.place.damaged("it counts no changes"))?;
         let odd = |_| self.place.damaged("its tables are not those that Perennial made");
         schema::check(link, row.try_get(2).map_err(odd)?)?;
         let (change, newest): (i64, Option<i64>) =
             (row.try_get(0).map_err(odd)?, row.try_get(1).map_err(odd)?);
+        let closed = row.try_get(3).map_err(odd)?;
         let keys = self.keys(link, newest).await?;
         let tenant = &self.options.tenant;
-        let done = work(Work { link, keys: &keys, tenant, s, change, earlier }).await?;
+        let done = work(Work { link, keys: &keys, tenant, s, closed, change, earlier }).await?;
         earlier.push(change);
         let committed = link.commit().await;
         if !matches!(committed, Err(Stop::Cut(_))) {
@@ -180,7 +183,7 @@ impl Server {
     }
 
     /// True when the tables are there, with keys; a former form is brought up to this one.
-    async fn is_there(&self, link: &Link<'_>) -> Result<bool, Stop> {
+    pub(super) async fn is_there(&self, link: &Link<'_>) -> Result<bool, Stop> {
         if self.store.borrow().is_some() {
             return Ok(true);
         }
@@ -224,7 +227,7 @@ impl Server {
         self.doubtful.set(true);
     }
 
-    fn as_error(&self, stop: Stop) -> StoreError {
+    pub(super) fn as_error(&self, stop: Stop) -> StoreError {
         match stop {
             Stop::Cut(why) => self.place.server(ServerFailure::Unreachable(why)),
             Stop::NoConnection(error) | Stop::Again(error) | Stop::Refused(error) => error,
