@@ -28,11 +28,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn good(what: impl Into<String>) -> Self {
+    pub(crate) fn good(what: impl Into<String>) -> Self {
         Self { what: what.into(), is_good: true, remedy: None }
     }
 
-    fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), is_good: false, remedy: Some(remedy.into()) }
     }
 
