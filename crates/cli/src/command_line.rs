@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Backup(commands::backup::Backup),
     Restore(commands::backup::Restore),
     Adopt(commands::adopt::Adopt),
+    Schema(commands::schema::Schema),
     Sandbox(commands::sandbox::SandboxArgs),
     Completions(commands::completions::Completions),
     Man(commands::completions::Man),

@@ -56,7 +56,7 @@ impl Session {
 
     /// The store that the options name. A database that is not there is made by the first write.
     pub(crate) fn store(&self) -> Result<Opened, Trouble> {
-        self.globals.choice()?.open(|| self.sqlite_options())
+        self.globals.choice()?.open(|| self.sqlite_options(), self.globals.ca_cert.as_deref())
     }
 
     /// How a database is opened.

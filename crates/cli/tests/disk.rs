@@ -26,7 +26,7 @@ fn world(kind: StoreKind) -> World {
 fn kibibytes(kind: StoreKind) -> u32 {
     match kind {
         StoreKind::SapSample => 192,
-        StoreKind::Sqlite => 2048,
+        StoreKind::Sqlite | StoreKind::Postgres => 2048,
     }
 }
 

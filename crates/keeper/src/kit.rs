@@ -21,9 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How often a claim that somebody else holds is tried again. A kernel lock tells nobody that it is free.
-const CLAIM_PAUSE: Duration = Duration::from_millis(15);
-
 /// A suspended machine and a jump of the clock are noticed within this time (law 11).
 const NOTICED_WITHIN: Duration = Duration::from_secs(37);
 
@@ -311,7 +308,7 @@ impl Kit {
             if self.clock.since_boot() >= until {
                 return Err(Error::Busy);
             }
-            self.clock.sleep(CLAIM_PAUSE).await;
+            self.clock.sleep(self.store.claim_pause()).await;
         }
     }
 

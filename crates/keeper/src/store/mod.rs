@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`sqlite`] | many connections in one file, sealed |
+//! | [`postgres`] | many connections in a database that many machines share, sealed |
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`archive`] | many connections in one sealed file, to be carried elsewhere |
@@ -21,6 +22,7 @@ pub mod document;
 pub(crate) mod durable;
 pub mod interchange;
 pub mod memory;
+pub mod postgres;
 pub mod record;
 pub mod sap_sample;
 pub(crate) mod sealed;
@@ -35,10 +37,12 @@ use perennial_core::secret::RequestToken;
 use perennial_core::{Connection, UnixTime};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use durable::try_room;
 pub use interchange::Parcel;
 pub use memory::Memory;
+pub use postgres::{Postgres, PostgresOptions, ServerFailure};
 pub use sap_sample::SapSample;
 pub use sqlite::{Finding, Sqlite, SqliteOptions};
 pub use standing::Standing;
@@ -84,6 +88,23 @@ pub trait Store: Send + Sync + 'static {
             }
         }
         Ok(due)
+    }
+
+    /// The names of connections whose renewal is due at `at` and which nobody is at work on, longest due first, at most
+    /// `limit` of them. Several keepers of one store get different ones where the store can do that.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn due_batch(&self, at: UnixTime, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut due = self.due(at)?;
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    /// How long whoever finds a claim taken waits before he asks for it again: no lock tells that it is free, and what
+    /// asking costs decides.
+    fn claim_pause(&self) -> Duration {
+        Duration::from_millis(15)
     }
 
     /// Entries of the journal behind number `after`, oldest first, at most `limit` of them: the newest ones where
@@ -369,6 +390,22 @@ pub enum StoreError {
         reason: &'static str,
         /// What puts it right: a command, as a rule.
         remedy: String,
+    },
+    /// An address that cannot be used. It is not shown: it may hold a password.
+    #[error("{what}")]
+    BadAddress {
+        /// What is wrong with it.
+        what: String,
+        /// What a person writes instead.
+        remedy: String,
+    },
+    /// The database server could not be reached, or refused.
+    #[error("{store}: {failure}")]
+    Server {
+        /// The store.
+        store: String,
+        /// Why.
+        failure: ServerFailure,
     },
     /// The operating system refused.
     #[error("could not {action} {}: {source}", path.display())]

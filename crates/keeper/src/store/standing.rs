@@ -29,6 +29,8 @@ pub enum Origin {
     OtherMachine,
     /// It was in use as another file of this machine.
     OtherFile,
+    /// It was in use as another database, or in another cluster of servers.
+    OtherDatabase,
 }
 
 impl fmt::Display for Origin {
@@ -36,6 +38,7 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::OtherMachine => "what it was copied from was in use on another machine",
             Self::OtherFile => "what it was copied from was in use as another file",
+            Self::OtherDatabase => "what it was copied from was in use as another database",
         })
     }
 }

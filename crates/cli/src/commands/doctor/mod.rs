@@ -14,14 +14,14 @@ mod report;
 use crate::exit::Exit;
 use crate::options::quoted;
 use crate::session::Session;
-use crate::stores::{self, Choice, Opened};
+use crate::stores::{self, Choice, Opened, of_server};
 use crate::trouble::Trouble;
 use clap::Args;
-use perennial::Sqlite;
 use perennial::manage::Outside;
 use perennial::seal::KeySource;
 use perennial::store::sap_sample::{ONLY_CONNECTION, TOKEN_FILE};
-use perennial::store::{Standing, Store, try_room};
+use perennial::store::{Finding, Standing, Store, try_room};
+use perennial::{Postgres, Sqlite};
 use report::{Report, Severity};
 use rustix::fs::statvfs;
 use std::fs;
@@ -71,8 +71,18 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
         mend(&mut report, doctor)?;
     }
     let choice = session.globals.choice()?;
-    if let Choice::Sqlite(file) = &choice {
-        database(&mut report, file)?;
+    match &choice {
+        Choice::SapSample(_) => {}
+        Choice::Sqlite(file) => found(&mut report, Sqlite::examine(file, &session.sqlite_options()?)),
+        Choice::Postgres(url) => {
+            let options = of_server(session.sqlite_options()?, session.globals.ca_cert.as_deref());
+            found(&mut report, Postgres::examine(url, &options));
+        }
+    }
+    if !matches!(choice, Choice::SapSample(_))
+        && let KeySource::File(path) = session.sqlite_options()?.master_key
+    {
+        key_file(&mut report, &path);
     }
     room(&mut report, &choice);
     let is_explained = report.is_anything_wrong();
@@ -88,7 +98,7 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
 fn mend(report: &mut Report<'_>, doctor: &Doctor) -> Result<(), Trouble> {
     let Choice::Sqlite(file) = report.session.globals.choice()? else {
         let hint = "name the database: perennial doctor --store sqlite:FILE";
-        return Err(Trouble::usage("SAP's two files have no backup", hint));
+        return Err(Trouble::usage("this store has no backup that Perennial makes", hint));
     };
     if doctor.restore_backup {
         let aside = Sqlite::restore_backup(&file)?;
@@ -101,18 +111,14 @@ fn mend(report: &mut Report<'_>, doctor: &Doctor) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn database(report: &mut Report<'_>, file: &Path) -> Result<(), Trouble> {
-    let options = report.session.sqlite_options()?;
-    for found in Sqlite::examine(file, &options) {
+/// What the store itself found.
+fn found(report: &mut Report<'_>, findings: Vec<Finding>) {
+    for found in findings {
         match found.remedy {
             _ if found.is_good => report.good(found.area, found.what),
             remedy => report.bad(found.area, found.what, remedy.unwrap_or_default()),
         }
     }
-    if let KeySource::File(path) = &options.master_key {
-        key_file(report, path);
-    }
-    Ok(())
 }
 
 /// That it opens the database is told by the database; that others cannot read it, here.
@@ -131,6 +137,8 @@ fn room(report: &mut Report<'_>, choice: &Choice) {
     let (file, bytes) = match choice {
         Choice::SapSample(dir) => (dir.join(TOKEN_FILE), ROOM),
         Choice::Sqlite(file) => (file.clone(), 4 * ROOM),
+        // Nobody can look at a server's disk from here.
+        Choice::Postgres(_) => return,
     };
     // What is not there yet, or may not be written, is told by others.
     let Some(dir) = file.parent().filter(|dir| dir.is_dir()) else { return };

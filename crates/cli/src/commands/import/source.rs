@@ -182,7 +182,7 @@ fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, 
     {
         return Err(list::unreadable(file, "it is not there"));
     }
-    let opened: Opened = choice.open(options).map_err(|trouble| {
+    let opened: Opened = choice.open(options, session.globals.ca_cert.as_deref()).map_err(|trouble| {
         let hint = "the key that it was sealed with is named by --from-master-key file:PATH";
         if trouble.message.contains("does not open") { trouble.hinting(hint) } else { trouble }
     })?;

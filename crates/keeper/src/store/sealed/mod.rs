@@ -13,7 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod record;
 pub(crate) mod row;
 
-use crate::seal::SealError;
+use crate::seal::{KeySource, SealError};
 use perennial_core::token_endpoint::plain;
 
 /// Why what a store holds cannot be handed on.
@@ -34,5 +34,22 @@ impl Unsealed {
 
     fn app(id: &str) -> Self {
         Self::Altered(format!("app \"{}\"", plain(id)))
+    }
+}
+
+/// Why a database does not open with this master key.
+pub(crate) fn closed_reason(source: &KeySource, error: SealError) -> String {
+    match error {
+        SealError::Closed | SealError::Foreign => {
+            format!("the master key {source} is not the one that it was sealed under")
+        }
+        SealError::DamagedKey => {
+            format!("the master key {source} is damaged: it must be 64 hexadecimal digits")
+        }
+        SealError::Io(error) => format!("the master key {source} could not be read or made: {error}"),
+        SealError::NoKey(_) => {
+            format!("the master key {source} is not there; put it back from where you keep a copy")
+        }
+        other => other.to_string(),
     }
 }

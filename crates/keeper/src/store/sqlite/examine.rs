@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 /// What was found, and what a person does about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: `place`, `permissions`, `keys`, `schema`, `contents`, `backup`.
+    /// What it is about: `place`, `permissions`, `keys`, `schema`, `contents`, `backup`, `durability`, `clock`.
     pub area: &'static str,
     /// One line, lower case, with the file's name in it.
     pub what: String,
@@ -30,11 +30,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn good(area: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn good(area: &'static str, what: impl Into<String>) -> Self {
         Self { area, what: what.into(), is_good: true, remedy: None }
     }
 
-    fn bad(area: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn bad(area: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { area, what: what.into(), is_good: false, remedy: Some(remedy.into()) }
     }
 

@@ -4,6 +4,7 @@
 use super::place::Place;
 use crate::seal::{KeySource, SealError};
 use crate::store::StoreError;
+use crate::store::sealed::closed_reason;
 use crate::store::sealed::keys::{Keys, Wrapped};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,18 +67,5 @@ fn unwrap(place: &Place, source: &KeySource, store: &str, sql: &Connection) -> R
 
 /// Why a database does not open with this master key.
 pub(super) fn closed(place: &Place, source: &KeySource, error: SealError) -> StoreError {
-    let reason = match error {
-        SealError::Closed | SealError::Foreign => {
-            format!("the master key {source} is not the one that it was sealed under")
-        }
-        SealError::DamagedKey => {
-            format!("the master key {source} is damaged: it must be 64 hexadecimal digits")
-        }
-        SealError::Io(error) => format!("the master key {source} could not be read or made: {error}"),
-        SealError::NoKey(_) => {
-            format!("the master key {source} is not there; put it back from where you keep a copy")
-        }
-        other => other.to_string(),
-    };
-    place.closed(reason)
+    place.closed(closed_reason(source, error))
 }
