@@ -209,7 +209,10 @@ pub(crate) fn skipped(why: &str) {
         env::var_os("PERENNIAL_TESTS_NEED_POSTGRES").is_none_or(|need| need != "1"),
         "not to be skipped: {why}"
     );
-    eprintln!("skipped: {why}");
+    #[allow(clippy::print_stderr, reason = "a skip is to be seen")]
+    {
+        eprintln!("skipped: {why}");
+    }
 }
 
 /// Where `postgres`, `initdb` and their like are: Debian keeps them out of PATH.
