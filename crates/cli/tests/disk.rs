@@ -27,6 +27,7 @@ fn kibibytes(kind: StoreKind) -> u32 {
     match kind {
         StoreKind::SapSample => 192,
         StoreKind::Sqlite => 2048,
+        StoreKind::Postgres => panic!("its disk is the server's"),
     }
 }
 

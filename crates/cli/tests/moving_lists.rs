@@ -143,7 +143,7 @@ fn a_postman_environment_is_taken_in_and_its_variables_are_named() {
             variable("clientId", &ready.app_id),
             variable("clientSecret", &ready.client_secret),
             variable("REFRESHTOKEN", &grant(&world)),
-            variable("geolocation", &world.sandbox.base_uri()),
+            variable("geolocation", world.sandbox.base_uri()),
             variable("unrelated", "something"),
             {"key": "refresh_token", "value": "an older one", "enabled": false},
         ],

@@ -1,8 +1,6 @@
 //! Law 1: the database goes away between an intent and its commit, and does not come back in time. By itself, since it
 //! kills the server that the tests of a file share.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::{Config, Rotate};
