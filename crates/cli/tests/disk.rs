@@ -26,7 +26,8 @@ fn world(kind: StoreKind) -> World {
 fn kibibytes(kind: StoreKind) -> u32 {
     match kind {
         StoreKind::SapSample => 192,
-        StoreKind::Sqlite | StoreKind::Postgres => 2048,
+        StoreKind::Sqlite => 2048,
+        StoreKind::Postgres => panic!("its disk is the server's"),
     }
 }
 

@@ -49,7 +49,7 @@ fn options_go_before_the_variable_and_the_variable_before_the_default() {
 #[test]
 fn a_store_that_is_none_is_told() {
     let world = world();
-    for store in ["sqlite:", "postgres://x", "nonsense", "sap-sample:"] {
+    for store in ["sqlite:", "mysql://x", "postgres:x", "nonsense", "sap-sample:"] {
         world.keep(&["list", "--store", store]).is_trouble(
             &world,
             2,

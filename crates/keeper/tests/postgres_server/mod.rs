@@ -30,9 +30,11 @@ pub(crate) struct PostgresServer {
     running: Mutex<Option<Running>>,
 }
 
-/// The shell that watches over the server: it ends the server when its stdin is closed.
+/// A server that runs.
 struct Running {
-    shell: Child,
+    postgres: Child,
+    /// A shell that outlives the test process by a moment, whatever ends that one, and takes the server with it.
+    watch: Child,
     /// Lines of the server's log.
     log: Receiver<String>,
 }
@@ -84,20 +86,20 @@ impl PostgresServer {
     }
 
     fn try_start(&self) -> Result<Running, String> {
-        let bin = binaries().unwrap();
-        let mut command = unprivileged(Command::new("sh"), &self.dir);
-        // The shell outlives the test process by a moment, whatever ends that one, and takes the server with it.
-        let script =
-            "\"$@\" 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; wait $server; rm -rf \"$OF\"";
-        command.args(["-c", script, "sh"]).arg(bin.join("postgres")).arg("-D").arg(self.dir.join("data"));
-        command.arg("-k").arg(&self.dir).args(["-c", "listen_addresses="]);
+        let mut command = unprivileged(Command::new(binaries().unwrap().join("postgres")), &self.dir);
+        command
+            .arg("-D")
+            .arg(self.dir.join("data"))
+            .arg("-k")
+            .arg(&self.dir)
+            .args(["-c", "listen_addresses="]);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        command.env("OF", &self.dir).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut shell = command.spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        let mut postgres = command.spawn().unwrap();
         let (lines, log) = mpsc::channel();
-        let output = BufReader::new(shell.stdout.take().unwrap());
+        let output = BufReader::new(postgres.stderr.take().unwrap());
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 let _ = lines.send(line);
@@ -106,30 +108,38 @@ impl PostgresServer {
         let mut said = String::new();
         for line in log.iter() {
             if line.contains("ready to accept connections") {
-                return Ok(Running { shell, log });
+                let watch = self.watch(postgres.id());
+                return Ok(Running { postgres, watch, log });
             }
             said += &format!("{line}\n");
             if line.contains("FATAL") && !line.contains("starting up") {
                 break;
             }
         }
-        let _ = shell.kill();
-        let _ = shell.wait();
+        let _ = postgres.kill();
+        let _ = postgres.wait();
         Err(said)
+    }
+
+    fn watch(&self, server: u32) -> Child {
+        let script = "cat >/dev/null; kill -QUIT $0; tries=0
+                      while kill -0 $0 && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+                      rm -rf \"$1\"";
+        let mut watch = unprivileged(Command::new("sh"), &self.dir);
+        watch.args(["-c", script, &server.to_string()]).arg(&self.dir);
+        watch
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap()
     }
 
     /// Ends it as a power cut does: without a word to anybody.
     pub(crate) fn kill(&self) {
-        let pid_file = fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap();
-        let pid = pid_file.lines().next().unwrap();
-        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
-        let Some(mut running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        // The log ends with the last of its processes. The shell would remove the data.
-        let _ = running.shell.kill();
-        let _ = running.shell.wait();
-        for _ in running.log.iter() {}
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        running.unwrap().end("-KILL");
     }
 
     /// The directory of its socket, where its data lies too.
@@ -167,12 +177,21 @@ impl PostgresServer {
     }
 }
 
+impl Running {
+    /// Returns when the last of its processes is gone: the log ends with it.
+    fn end(mut self, signal: &str) {
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+        let _ = Command::new("kill").args([signal, &self.postgres.id().to_string()]).status();
+        let _ = self.postgres.wait();
+        for _ in self.log.iter() {}
+    }
+}
+
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mut running) = running.take() {
-            drop(running.shell.stdin.take());
-            let _ = running.shell.wait();
+        if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            running.end("-QUIT");
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -190,7 +209,10 @@ pub(crate) fn skipped(why: &str) {
         env::var_os("PERENNIAL_TESTS_NEED_POSTGRES").is_none_or(|need| need != "1"),
         "not to be skipped: {why}"
     );
-    eprintln!("skipped: {why}");
+    #[allow(clippy::print_stderr, reason = "a skip is to be seen")]
+    {
+        eprintln!("skipped: {why}");
+    }
 }
 
 /// Where `postgres`, `initdb` and their like are: Debian keeps them out of PATH.

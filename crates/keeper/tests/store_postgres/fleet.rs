@@ -2,11 +2,17 @@
 
 use super::World;
 use super::sample::{app, connection, holding, refreshing};
-use perennial::Store;
-use perennial::core::UnixTime;
+use perennial::clock::{Clock, SystemClock};
+use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
+use perennial::core::{Origin, UnixTime};
+use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
 use perennial::store::WriteError;
+use perennial::{Keeper, Options, Parts, Store};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn law_2_who_lost_his_claim_may_not_intend() {
@@ -136,4 +142,99 @@ async fn it_can_be_asked_from_a_runtime_of_one_thread() {
     let (store, first) = world.held();
     assert_eq!(store.read("acme").unwrap(), first);
     assert!(store.try_claim("acme").unwrap().is_some());
+}
+
+/// A server that rotates, and counts what should never happen.
+#[derive(Default)]
+struct Rotating {
+    requests: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    reused: AtomicUsize,
+    current: Mutex<String>,
+}
+
+struct Asked(Arc<Rotating>);
+
+impl TokenEndpoint for Asked {
+    fn connect<'a>(&'a self, _: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
+        let line = Asked(Arc::clone(&self.0));
+        Box::pin(async move { Ok(Box::new(line) as Box<dyn Line>) })
+    }
+}
+
+impl Line for Asked {
+    fn ask(self: Box<Self>, question: Question, _: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+        Box::pin(async move {
+            let server = &self.0;
+            let at_once = server.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            server.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+            let number = server.requests.fetch_add(1, Ordering::SeqCst);
+            let form = String::from_utf8(question.form.expose().to_vec()).unwrap();
+            // Others come meanwhile.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let next = format!("canary-refresh-rotated-{number}");
+            let before = std::mem::replace(&mut *server.current.lock().unwrap(), next.clone());
+            server.reused.fetch_add(usize::from(!form.contains(&before)), Ordering::SeqCst);
+            server.at_once.fetch_sub(1, Ordering::SeqCst);
+            let body = serde_json::json!({
+                "access_token": format!("canary-access-{number}"), "refresh_token": next, "expires_in": 3600,
+                "refresh_expires_in": 1_815_000_000, "geolocation": "https://us2.api.concursolutions.com",
+            });
+            Ok(Reply {
+                status: 200,
+                retry_after: None,
+                date: None,
+                correlation_id: None,
+                body: body.to_string().into_bytes().into(),
+                end: BodyEnd::Whole,
+            })
+        })
+    }
+}
+
+/// A host whose wall clock is off.
+struct Off(&'static str, i64);
+
+impl Clock for Off {
+    fn now(&self) -> UnixTime {
+        UnixTime(SystemClock.now().0 + self.1)
+    }
+
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot()
+    }
+
+    fn kernel(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_2_hosts_whose_clocks_differ_by_an_hour_present_one_at_a_time() {
+    let Some(world) = World::new() else { return };
+    world.held();
+    let server = Arc::new(Rotating::default());
+    "canary-refresh-first".clone_into(&mut server.current.lock().unwrap());
+    let keeper = |host: &'static str, off: i64| {
+        let (endpoint, clock) = (Arc::new(Asked(Arc::clone(&server))), Arc::new(Off(host, off)));
+        let parts = Parts { store: world.open(), endpoint, clock, seed: None, threads: None };
+        Keeper::with_parts(parts, Options::default())
+    };
+    let (behind, ahead) = (keeper("behind", 0), keeper("ahead", 3600));
+    for _ in 0..10 {
+        let (one, other) = tokio::join!(behind.refresh("acme"), ahead.refresh("acme"));
+        for handed_out in [one, other] {
+            handed_out.unwrap();
+        }
+    }
+    let count = |number: &AtomicUsize| number.load(Ordering::SeqCst);
+    assert_eq!((count(&server.most_at_once), count(&server.reused)), (1, 0));
+    assert!((10..=20).contains(&count(&server.requests)), "one for both, or one for each");
+    let kept = world.open().read("acme").unwrap();
+    let refresh = kept.held.unwrap().refresh.unwrap();
+    assert_eq!(refresh.expose(), server.current.lock().unwrap().as_str());
+    assert_eq!(world.count_in_journal("refreshed"), count(&server.requests));
 }

@@ -6,7 +6,8 @@
 //! | `proxy.rs` | what stands between the store and the server, and cuts |
 //! | `faults.rs` | the server killed, the connection cut, a lock that nobody gives back, a full disk |
 //! | `fleet.rs` | claims that lapse, hosts whose clocks differ, keepers that share the agenda |
-//! | `rights.rs` | who may make tables, newer tables, who may log in, who listens |
+//! | `rights.rs` | who may make tables, newer tables, who may log in |
+//! | `listening.rs` | TLS: who listens |
 //! | `sealing.rs` | what a thief finds, and what was altered |
 //! | `bouncer.rs` | PgBouncer in transaction mode |
 
@@ -15,6 +16,7 @@
 mod bouncer;
 mod faults;
 mod fleet;
+mod listening;
 #[path = "../postgres_server/mod.rs"]
 mod postgres_server;
 mod proxy;

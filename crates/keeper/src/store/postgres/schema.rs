@@ -91,10 +91,17 @@ CREATE INDEX journal_of ON {s}.journal (connection, number);
 INSERT INTO {s}.meta (version) VALUES (1);
 "];
 
-/// What makes all tables, for an administrator to run; with a role, also what gives it the rights that keepers need.
+/// What makes all tables, for an administrator to run; with a role, also what gives it the rights that keepers need. It
+/// may be run over tables that are there.
 pub(super) fn script(schema: &str, role: Option<&str>) -> String {
     let mut script = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {schema};\n");
-    script.extend(STEPS.iter().map(|step| step.replace("{s}", schema).trim_start().to_owned()));
+    for step in STEPS {
+        let mut step = step.replace("{s}", schema).trim_start().to_owned();
+        for made in ["CREATE TABLE", "CREATE SEQUENCE", "CREATE INDEX", "CREATE UNIQUE INDEX"] {
+            step = step.replace(&format!("{made} "), &format!("{made} IF NOT EXISTS "));
+        }
+        script += &step.replace(" VALUES (1);", " VALUES (1) ON CONFLICT DO NOTHING;");
+    }
     if let Some(role) = role {
         let role = format!("\"{}\"", role.replace('"', "\"\""));
         script += &format!(

@@ -18,8 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a write is tried again that was cut: a failover takes some seconds. Then its tokens go into the rescue file.
-const RESOLVED_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -103,7 +101,9 @@ impl Server {
         look(&link).await.map(Some)
     }
 
-    /// Writes, in a transaction that is run again until its outcome is known. The tables are made if need be.
+    /// Writes, in a transaction that is run again until its outcome is known: a failover takes some seconds. It is given
+    /// up after as long as a single statement may take; then tokens go into the rescue file (law 1). The tables are made
+    /// if need be.
     pub(super) async fn write<T>(
         &self,
         effort: Effort,
@@ -121,7 +121,7 @@ impl Server {
                 Stop::NoConnection(_) => may_wait,
                 Stop::Refused(_) | Stop::Moved(_) => false,
             };
-            if !again || began.elapsed() >= RESOLVED_WITHIN {
+            if !again || began.elapsed() >= self.place.statement_timeout {
                 return Err(match stop {
                     Stop::Moved(there) => WriteError::Moved(there),
                     stop if earlier.is_empty() => self.as_error(stop).into(),
