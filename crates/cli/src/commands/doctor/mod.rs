@@ -96,9 +96,11 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
 
 /// Only a database can be put back, or taken for good.
 fn mend(report: &mut Report<'_>, doctor: &Doctor) -> Result<(), Trouble> {
-    let Choice::Sqlite(file) = report.session.globals.choice()? else {
-        let hint = "name the database: perennial doctor --store sqlite:FILE";
-        return Err(Trouble::usage("this store has no backup that Perennial makes", hint));
+    let none = |what| Trouble::usage(what, "name the database: perennial doctor --store sqlite:FILE");
+    let file = match report.session.globals.choice()? {
+        Choice::Sqlite(file) => file,
+        Choice::SapSample(_) => return Err(none("SAP's two files have no backup")),
+        Choice::Postgres(_) => return Err(none("the backups of a server are its administrator's")),
     };
     if doctor.restore_backup {
         let aside = Sqlite::restore_backup(&file)?;
