@@ -1,7 +1,7 @@
 //! The rescue file: where an answer goes, sealed and durable, when the store will not take it (law 1). Every start
 //! drains it first. Answers that could not even be parsed are kept beside it (law 5).
 
-use super::{KeySource, SealError, Sealer};
+use super::{KeySource, MasterKey, SealError};
 use crate::store::document;
 use crate::store::durable::Durable;
 use crate::unix;
@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 pub struct Places {
     /// Where the files lie; best on another disk than the store.
     pub shelf: Arc<dyn Shelf>,
-    /// Where the master key comes from.
-    pub master_key: KeySource,
+    /// The master key.
+    pub master_key: MasterKey,
 }
 
 impl Places {
@@ -31,7 +31,7 @@ impl Places {
     pub fn below(state_home: &Path, config_home: &Path) -> Self {
         Self {
             shelf: Arc::new(Directory(state_home.join("perennial").join("rescue"))),
-            master_key: KeySource::File(config_home.join("perennial").join("master.key")),
+            master_key: KeySource::File(config_home.join("perennial").join("master.key")).into(),
         }
     }
 }
@@ -134,7 +134,7 @@ impl Rescue {
     pub(crate) fn prepare(&self) -> Result<(), SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         places.shelf.prepare()?;
-        Sealer::from_source(&places.master_key).map(|_| ())
+        places.master_key.prepare()
     }
 
     /// Keeps tokens that were to replace those of version `from`.
@@ -180,8 +180,7 @@ impl Rescue {
     pub(crate) fn waiting(&self, connection: Option<&str>) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
         let Some(places) = &self.places else { return Vec::new() };
         let open = |file: &str| -> Result<Rescued, SealError> {
-            let sealer = Sealer::from_existing(&places.master_key)?;
-            let plain = sealer.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
+            let plain = places.master_key.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
             rescued(file, places.shelf.path(file), &plain).ok_or(SealError::Foreign)
         };
         let told = |file: String| open(&file).map_err(|error| (places.shelf.path(&file), error));
@@ -215,8 +214,7 @@ impl Rescue {
     fn write(&self, kind: &str, id: &str, record: &Value) -> Result<PathBuf, SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         let plain = Zeroizing::new(record.to_string());
-        let sealed =
-            Sealer::from_source(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
+        let sealed = places.master_key.seal(&self.belongs_to(kind), plain.as_bytes())?;
         let name = format!("{}-{kind}-{id}", self.prefix());
         places.shelf.write(&name, &sealed)?;
         Ok(places.shelf.path(&name))
@@ -263,8 +261,7 @@ mod tests {
             [(&b"<html>"[..], "body", "<html>"), (b"\x1f\x8b\xff", "body_hex", "1f8bff")]
         {
             let path = rescue.keep_unparsed("id", "default", body, UnixTime(1)).unwrap();
-            let sealer = Sealer::from_source(&places.master_key).unwrap();
-            let plain = sealer.open("rescue answer store", &fs::read(path).unwrap()).unwrap();
+            let plain = places.master_key.open("rescue answer store", &fs::read(path).unwrap()).unwrap();
             let record: Value = serde_json::from_slice(&plain).unwrap();
             assert_eq!(record[name], kept);
         }

@@ -265,6 +265,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         reason: String,
+        /// What puts it right.
+        remedy: String,
     },
     /// Two connections cannot have one name.
     #[error("there is a connection named \"{name}\" already in {store}")]

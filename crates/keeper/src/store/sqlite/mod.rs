@@ -34,7 +34,7 @@ mod upgrade;
 mod writer;
 
 use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
-use crate::seal::KeySource;
+use crate::seal::MasterKey;
 use crate::store::sealed::row::Row;
 use crate::unix;
 use batch::{Batch, now};
@@ -54,8 +54,8 @@ use writer::Job;
 /// What a person may choose.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Where the master key comes from. It lies outside the database's directory.
-    pub master_key: KeySource,
+    /// The master key. A file that it comes from lies outside the database's directory.
+    pub master_key: MasterKey,
     /// Whose connections these are: tenants of one database do not see each other's.
     pub tenant: String,
 }
@@ -63,8 +63,8 @@ pub struct SqliteOptions {
 impl SqliteOptions {
     /// The tenant `default`.
     #[must_use]
-    pub fn new(master_key: KeySource) -> Self {
-        Self { master_key, tenant: "default".to_owned() }
+    pub fn new(master_key: impl Into<MasterKey>) -> Self {
+        Self { master_key: master_key.into(), tenant: "default".to_owned() }
     }
 
     /// Another tenant.
@@ -96,7 +96,7 @@ impl Sqlite {
     pub fn open(path: impl Into<PathBuf>, options: SqliteOptions) -> Result<Self, StoreError> {
         check_name(&options.tenant)?;
         let place = Place::find(&path.into())?;
-        place.check_key(&options.master_key)?;
+        place.check_key(options.master_key.source())?;
         let database = Mutex::new(Database::open(&place, &options)?);
         Ok(Self { place, options, database })
     }
