@@ -54,6 +54,7 @@ pub(crate) enum Verb {
     Policy(commands::policy::PolicyArgs),
     Import(commands::import::Import),
     Export(commands::export::Export),
+    Key(commands::key::Key),
     Sandbox(commands::sandbox::SandboxArgs),
     Completions(commands::completions::Completions),
     Man(commands::completions::Man),

@@ -59,6 +59,7 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
+        Verb::Key(key) => commands::key::carry_out(session, &key),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {
             commands::completions::carry_out(session, &completions, CommandLine::command())

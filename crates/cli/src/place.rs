@@ -26,7 +26,8 @@ pub(crate) struct Place {
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 18] = [
+const STORE: [&str; 19] = [
+    "key",
     "run",
     "token",
     "whoami",

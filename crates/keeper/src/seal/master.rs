@@ -304,7 +304,11 @@ impl MasterKey {
     fn ask(&self, asked: Asked) -> Result<Opened, SealError> {
         let ask = self.inner.ask.as_ref().ok_or(SealError::NobodyToAsk)?;
         let text = ask(asked)?.filter(|text| !text.is_empty()).ok_or(SealError::NoPassphrase)?;
-        Ok(Opened::Passphrase(Arc::new(Passphrase::new(text))))
+        let passphrase = Passphrase::new(text);
+        if asked == Asked::New {
+            passphrase.prove(); // It was typed twice.
+        }
+        Ok(Opened::Passphrase(Arc::new(passphrase)))
     }
 
     /// A command is asked once more for each key that it did not give, and not each time that something needs it.

@@ -1,9 +1,10 @@
 //! The rescue file: where an answer goes, sealed and durable, when the store will not take it (law 1). Every start
 //! drains it first. Answers that could not even be parsed are kept beside it (law 5).
 
-use super::{KeySource, MasterKey, SealError};
-use crate::store::document;
+use super::{KeySource, MasterKey, SealError, key_named_in};
+use crate::rekey::SealedFile;
 use crate::store::durable::Durable;
+use crate::store::{Store, document};
 use crate::unix;
 use perennial_core::connection::Version;
 use perennial_core::secret::Fingerprint;
@@ -35,6 +36,9 @@ impl Places {
         }
     }
 }
+
+/// What files are there for.
+const KINDS: [&str; 2] = ["tokens", "answer"];
 
 /// A few named files. It is a trait so that a simulation can let it fail; programs use a [`Directory`].
 pub trait Shelf: fmt::Debug + Send + Sync + 'static {
@@ -209,6 +213,48 @@ impl Rescue {
     pub(crate) fn done(&self, rescued: &Rescued) -> Result<(), SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         Ok(places.shelf.remove(&rescued.file)?)
+    }
+
+    /// All sealed files there, of other stores too, and the master keys that they name.
+    pub(crate) fn sealed_files(&self) -> Vec<SealedFile> {
+        let Some(places) = &self.places else { return Vec::new() };
+        let is_ours = |name: &String| KINDS.iter().any(|kind| name.contains(&format!("-{kind}-")));
+        let mut names: Vec<_> = places.shelf.names().into_iter().filter(is_ours).collect();
+        names.sort();
+        let described = |name: String| {
+            // One that is not there any more has been taken in by somebody else.
+            let sealed = places.shelf.read(&name).ok()?;
+            Some(SealedFile { path: places.shelf.path(&name), master_key: key_named_in(&sealed) })
+        };
+        names.into_iter().filter_map(described).collect()
+    }
+
+    /// Seals this store's files under the newest master key, and says how many that were. Tokens are sealed under the
+    /// claim of their connection, so that nobody takes them in meanwhile; those of one that is busy stay as they are.
+    pub(crate) fn seal_anew(&self, store: &dyn Store) -> Result<usize, SealError> {
+        let mut count = 0;
+        for file in self.files("answer") {
+            count += usize::from(self.seal_file_anew("answer", &file)?);
+        }
+        for rescued in self.waiting(None).into_iter().flatten() {
+            let Ok(Some(_claim)) = store.try_claim(&rescued.name) else { continue };
+            if self.still_waits(&rescued) {
+                count += usize::from(self.seal_file_anew("tokens", &rescued.file)?);
+            }
+        }
+        Ok(count)
+    }
+
+    /// False for a file that is under the newest key, or does not open: it stays as it is.
+    fn seal_file_anew(&self, kind: &str, file: &str) -> Result<bool, SealError> {
+        let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
+        let sealed = places.shelf.read(file)?;
+        if places.master_key.is_newest_of(&sealed)? {
+            return Ok(false);
+        }
+        let Ok(plain) = places.master_key.open(&self.belongs_to(kind), &sealed) else { return Ok(false) };
+        places.shelf.write(file, &places.master_key.seal(&self.belongs_to(kind), &plain)?)?;
+        Ok(true)
     }
 
     fn write(&self, kind: &str, id: &str, record: &Value) -> Result<PathBuf, SealError> {

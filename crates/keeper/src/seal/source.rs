@@ -66,7 +66,8 @@ impl fmt::Display for KeySource {
 
 impl KeySource {
     /// The same for messages: of a command its first word, for the others are nobody's business.
-    pub(crate) fn in_short(&self) -> String {
+    #[must_use]
+    pub fn in_short(&self) -> String {
         match self {
             Self::Command(line) => {
                 let words = command::words(line).unwrap_or_default();

@@ -9,6 +9,7 @@
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
 //! | [`interchange`] | a connection as a directory that can be carried elsewhere |
+//! | [`rekey`] | what a sealed store must do so that its keys can be replaced |
 //! | [`record`] | an entry of the journal as JSON |
 //! | `sealed` | how a database of connections is sealed, whichever it is |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
@@ -18,6 +19,7 @@ pub(crate) mod durable;
 pub mod interchange;
 pub mod memory;
 pub mod record;
+pub mod rekey;
 pub mod sap_sample;
 pub(crate) mod sealed;
 pub mod sqlite;
@@ -63,6 +65,11 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be written: a store that cannot write spends no token (law 4).
     fn try_claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, StoreError>;
+
+    /// How its keys are replaced, where it is sealed.
+    fn rekey(&self) -> Option<&dyn rekey::Rekey> {
+        None
+    }
 
     /// The names of the connections whose renewal is due at `at`, by the server's clock.
     ///

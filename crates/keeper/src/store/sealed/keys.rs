@@ -81,6 +81,11 @@ impl Keys {
         Ok(Self { store: store.to_owned(), ring, current })
     }
 
+    /// The store's id.
+    pub(crate) fn store(&self) -> &str {
+        &self.store
+    }
+
     /// The number of the key that seals.
     pub(crate) fn current(&self) -> i64 {
         self.current.0

@@ -114,6 +114,11 @@ impl Database {
         read
     }
 
+    /// The keys.
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -51,6 +51,19 @@ pub(super) fn put(sql: &Connection, wrapped: &Wrapped, made_at: i64) -> rusqlite
         .map(drop)
 }
 
+/// Puts another wrapping of a key in the place of the one that is there.
+pub(super) fn replace(sql: &Connection, wrapped: &Wrapped) -> rusqlite::Result<()> {
+    let update = "UPDATE data_keys SET wrapped = ?2, master_key = ?3 WHERE number = ?1";
+    sql.execute(update, (wrapped.number, &wrapped.key, wrapped.master_key().unwrap_or_default())).map(drop)
+}
+
+/// The first data key from this number on, the newest aside.
+pub(super) fn older(sql: &Connection, from: i64) -> rusqlite::Result<Option<i64>> {
+    let first = "SELECT min(number) FROM data_keys
+                 WHERE number >= ?1 AND number < (SELECT max(number) FROM data_keys)";
+    sql.query_row(first, [from], |row| row.get(0))
+}
+
 pub(super) fn all(sql: &Connection) -> rusqlite::Result<Vec<Wrapped>> {
     let mut statement = sql.prepare_cached("SELECT number, wrapped FROM data_keys ORDER BY number")?;
     statement.query_map([], |row| Ok(Wrapped { number: row.get(0)?, key: row.get(1)? }))?.collect()

@@ -11,6 +11,7 @@
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `keys` | the data keys in their table | 10 |
+//! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `upgrade` | databases of earlier versions | 5 |
 //! | `backup` | the newest good copy | 5 |
 //! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
@@ -27,6 +28,7 @@ mod keys;
 mod lock;
 mod mount;
 mod place;
+mod rekey;
 mod restore;
 mod row;
 mod schema;
@@ -35,6 +37,7 @@ mod writer;
 
 use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
 use crate::seal::MasterKey;
+use crate::store::rekey::Rekey;
 use crate::store::sealed::row::Row;
 use crate::unix;
 use batch::{Batch, now};
@@ -65,6 +68,12 @@ impl SqliteOptions {
     #[must_use]
     pub fn new(master_key: impl Into<MasterKey>) -> Self {
         Self { master_key: master_key.into(), tenant: "default".to_owned() }
+    }
+
+    /// Another master key.
+    #[must_use]
+    pub fn with_key(self, master_key: impl Into<MasterKey>) -> Self {
+        Self { master_key: master_key.into(), ..self }
     }
 
     /// Another tenant.
@@ -273,6 +282,10 @@ impl Store for Sqlite {
         let number = row.ok_or_else(|| self.none(name))?.number;
         let held = Held::try_claim(database, number, name, self.address())?;
         Ok(held.map(|held| Box::new(held) as Box<dyn Claim>))
+    }
+
+    fn rekey(&self) -> Option<&dyn Rekey> {
+        Some(self)
     }
 
     fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {
