@@ -1,7 +1,8 @@
 //! Every environment variable that Perennial reads of its own, declared once. Beside these it honours `HTTPS_PROXY`,
 //! `NO_PROXY`, `NO_COLOR`, `XDG_STATE_HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`.
 
-/// Where connections are kept: `sqlite:FILE` or `sap-sample:DIR`.
+/// Where connections are kept: `sqlite:FILE`, `postgres://USER@HOST/DATABASE` or `sap-sample:DIR`. A password of the last
+/// but one is read from the file that `PGPASSFILE` names, from `~/.pgpass` or from `PGPASSWORD`.
 pub(crate) const STORE: &str = "PERENNIAL_STORE";
 /// What secrets are sealed with: `file:PATH` or `env:NAME`.
 pub(crate) const MASTER_KEY: &str = "PERENNIAL_MASTER_KEY";

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 /// The exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done.
+    #[default]
     Done,
     /// 1: failed.
     Failed,

@@ -11,7 +11,7 @@ use perennial::core::connection::{Blocked, Fault};
 use perennial::core::profile::Purpose;
 use perennial::core::token_endpoint::Unreachable;
 use perennial::core::{State, UnixTime, Verdict};
-use perennial::store::StoreError;
+use perennial::store::{ServerFailure, StoreError};
 use std::io;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(crate) fn new_request_token(place: &Place) -> String {
             "put it into credentials.json as companyRequestToken within 24 hours, then: perennial run"
                 .to_owned()
         }
-        Kind::Sqlite => format!("within 24 hours: {}", place.obtain()),
+        Kind::Sqlite | Kind::Postgres => format!("within 24 hours: {}", place.obtain()),
     };
     format!("a new company request token is needed: {MAKES_REQUEST_TOKENS}; {then}")
 }
@@ -65,7 +65,7 @@ pub(crate) fn of_keeper(error: &Error, place: &Place) -> Trouble {
             message,
             match place.kind {
                 Kind::SapSample => "keep one directory for each company: perennial run --dir OTHER",
-                Kind::Sqlite => "keep one connection for each company: perennial add OTHER",
+                Kind::Sqlite | Kind::Postgres => "keep one connection for each company: perennial add OTHER",
             },
         ),
         Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
@@ -86,7 +86,7 @@ fn of_stranger(place: &Place) -> String {
                             aside in refreshTokenObjectFile.json"
                 .to_owned()
         }
-        Kind::Sqlite => format!(
+        Kind::Sqlite | Kind::Postgres => format!(
             "check that the company UUID belongs to the request token, then: {}; the answer is kept aside: {}",
             place.obtain(),
             place.about("recover") + " --dry-run"
@@ -111,7 +111,7 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
         StoreError::NoSuchConnection { .. } => {
             let hint = match place.kind {
                 Kind::SapSample => "a sap-sample store has one connection, named default",
-                Kind::Sqlite => "this shows what there is: perennial list",
+                Kind::Sqlite | Kind::Postgres => "this shows what there is: perennial list",
             };
             return Trouble::new(Exit::Usage, message, hint);
         }
@@ -125,6 +125,15 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
             return Trouble::new(Exit::Usage, message, hint);
         }
         StoreError::Fixed { instead, .. } => return Trouble::new(Exit::Usage, message, *instead),
+        StoreError::Damaged { .. } if place.kind == Kind::Postgres => {
+            "it has not been touched; this says what is wrong: perennial doctor; what was altered comes back from a backup \
+             of the database"
+                .to_owned()
+        }
+        StoreError::BadAddress { remedy, .. } => {
+            return Trouble::new(Exit::Usage, message, remedy.as_str());
+        }
+        StoreError::Server { failure, .. } => return of_server(failure, message, place),
         StoreError::Damaged { backup, .. } => match backup {
             Some(backup) => format!(
                 "this says what is wrong: perennial doctor; the last good copy is {}, and this puts it in place: \
@@ -136,6 +145,17 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
         StoreError::Closed { remedy, .. } => {
             format!("{remedy}; to see which keys there are, and what needs them: perennial key check")
         }
+        StoreError::HandedOver { .. } => {
+            "use the other one; or, if this is to be in use again and the other one no more: perennial adopt".to_owned()
+        }
+        StoreError::IsCopy { .. } => {
+            "the server ends a grant whose refresh token comes twice; once nothing else uses this grant: perennial adopt"
+                .to_owned()
+        }
+        StoreError::OtherSecret => {
+            "if the app has a new secret, replace it for all its connections: perennial reauthorize NAME --keep-grant"
+                .to_owned()
+        }
         StoreError::Unsafe { remedy, .. } => format!("{UNSPENT}; {remedy}"),
         StoreError::Io { action, path, source } => return of_io(action, path, source, message, place),
         _ => return Trouble::plain(Exit::PersonMustAct, message),
@@ -145,6 +165,53 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
 
 const UNSPENT: &str = "no token was presented, so nothing is lost";
 
+/// What a database server did not do.
+fn of_server(failure: &ServerFailure, message: String, place: &Place) -> Trouble {
+    let (exit, remedy) = match failure {
+        ServerFailure::Unreachable(_) => {
+            (Exit::TryAgainLater, "check the server, its host name and the network, then try again")
+        }
+        ServerFailure::TooManyConnections(_) => (
+            Exit::TryAgainLater,
+            "try again; or lower pool= in the address, or raise max_connections of the server",
+        ),
+        ServerFailure::TooSlow(_) => (
+            Exit::TryAgainLater,
+            "try again; if that lasts, look for who holds locks (pg_stat_activity), or give it more time: \
+             statement_timeout=30 in the address",
+        ),
+        ServerFailure::Login(_) => (
+            Exit::PersonMustAct,
+            "put the password into a file for you alone, as HOST:PORT:DATABASE:USER:PASSWORD: ~/.pgpass, or the file that \
+             PGPASSFILE names; and see that pg_hba.conf lets this user in",
+        ),
+        ServerFailure::Untrusted(_) => (
+            Exit::PersonMustAct,
+            "name the issuer of the server's certificate: sslrootcert=FILE.pem in the address; its name must be the host's",
+        ),
+        ServerFailure::NoDatabase(_) => (
+            Exit::PersonMustAct,
+            "make it, as its administrator: createdb NAME; or name another in the address",
+        ),
+        ServerFailure::DiskFull => (Exit::PersonMustAct, "make room on the server's disk, then try again"),
+        ServerFailure::ReadOnly => (
+            Exit::PersonMustAct,
+            "name the primary in the address; with several hosts: target_session_attrs=read-write",
+        ),
+        ServerFailure::NoRight(_) | ServerFailure::NotSetUp(_) => (
+            Exit::PersonMustAct,
+            "an administrator of the database runs what this prints: perennial schema --role ROLE",
+        ),
+        ServerFailure::Newer { .. } => (Exit::PersonMustAct, "use that version, or a newer one"),
+        ServerFailure::Unknown(_) => {
+            let hint = "look at what is there, then try again: perennial status";
+            return Trouble::new(Exit::TryAgainLater, message, place.complete(hint));
+        }
+        _ => return Trouble::plain(Exit::Failed, message),
+    };
+    Trouble::new(exit, message, format!("{UNSPENT}; {remedy}"))
+}
+
 fn of_io(action: &str, path: &Path, source: &io::Error, message: String, place: &Place) -> Trouble {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = quoted(&dir.to_string_lossy());
@@ -152,7 +219,7 @@ fn of_io(action: &str, path: &Path, source: &io::Error, message: String, place: 
         io::ErrorKind::NotFound => {
             let hint = match place.kind {
                 Kind::SapSample => "name a directory that is there: --dir DIR".to_owned(),
-                Kind::Sqlite => {
+                Kind::Sqlite | Kind::Postgres => {
                     format!("make its directory: mkdir -p {dir}; or name another: --store sqlite:FILE")
                 }
             };
@@ -174,7 +241,7 @@ fn of_io(action: &str, path: &Path, source: &io::Error, message: String, place: 
         io::ErrorKind::ReadOnlyFilesystem => {
             let other = match place.kind {
                 Kind::SapSample => "; name a directory that can be written: --dir DIR",
-                Kind::Sqlite => "; name a place that can be written: --store sqlite:FILE",
+                Kind::Sqlite | Kind::Postgres => "; name a place that can be written: --store sqlite:FILE",
             };
             (Exit::PersonMustAct, other.to_owned())
         }
@@ -291,7 +358,7 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &
             format!("give the app the scope in OAuth 2.0 Application Management{kept}; then: {again}"),
         ),
         (Verdict::GrantGone, Some(19)) => (person, of_company(&again, place)),
-        (Verdict::GrantGone, _) if fault.purpose == Purpose::Refresh && place.kind == Kind::Sqlite => (
+        (Verdict::GrantGone, _) if fault.purpose == Purpose::Refresh && place.kind != Kind::SapSample => (
             person,
             format!(
                 "what is kept can be tried: {}; else {}",
@@ -322,7 +389,7 @@ fn of_client(purpose: Purpose, kept: &str, again: &str, place: &Place) -> String
     let check =
         format!("check {} and the app in OAuth 2.0 Application Management{kept}; then: {again}", place.app());
     match (place.kind, purpose) {
-        (Kind::Sqlite, Purpose::Refresh) => {
+        (Kind::Sqlite | Kind::Postgres, Purpose::Refresh) => {
             format!("{check}; or, with a new client secret: {} --keep-grant", place.obtain())
         }
         _ => check,
@@ -336,7 +403,7 @@ fn of_other_app(place: &Place) -> String {
                             then: perennial run"
                 .to_owned()
         }
-        Kind::Sqlite => format!(
+        Kind::Sqlite | Kind::Postgres => format!(
             "the request token belongs to another App ID: {MAKES_REQUEST_TOKENS}; then: {}",
             place.obtain()
         ),
@@ -346,7 +413,7 @@ fn of_other_app(place: &Place) -> String {
 fn of_company(again: &str, place: &Place) -> String {
     let named = match place.kind {
         Kind::SapSample => "companyUUID in credentials.json",
-        Kind::Sqlite => "the company UUID",
+        Kind::Sqlite | Kind::Postgres => "the company UUID",
     };
     format!(
         "compare {named} with the page that made the request token, then: {again}; if it is right, {}",

@@ -10,6 +10,7 @@ mod options;
 mod place;
 mod plain;
 mod printer;
+mod progress;
 mod secret_input;
 mod session;
 mod signals;
@@ -60,6 +61,10 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
         Verb::Key(key) => commands::key::carry_out(session, &key),
+        Verb::Backup(backup) => commands::backup::carry_out(session, &backup),
+        Verb::Restore(restore) => commands::backup::restore(session, &restore),
+        Verb::Adopt(adopt) => commands::adopt::carry_out(session, &adopt),
+        Verb::Schema(schema) => commands::schema::carry_out(session, &schema),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {
             commands::completions::carry_out(session, &completions, CommandLine::command())

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Globals {
-    /// Where connections are kept: sqlite:FILE or sap-sample:DIR [default: sqlite: in the XDG data directory]
+    /// Where connections are kept: sqlite:FILE, postgres://USER@HOST/DATABASE or sap-sample:DIR [default: sqlite: in the
+    /// XDG data directory]
     #[arg(long, global = true, value_name = "STORE", env = env_vars::STORE, help_heading = "Global options")]
     pub(crate) store: Option<String>,
 
@@ -115,10 +116,12 @@ impl Globals {
     pub(crate) fn directory(&self) -> Result<PathBuf, Trouble> {
         match self.choice() {
             Ok(Choice::SapSample(dir)) => Ok(dir),
-            Ok(Choice::Sqlite(_)) if self.named_store().is_some() => Err(Trouble::usage(
-                "perennial run is about SAP's two files in a directory, and this store is none",
-                "for this store: perennial add NAME; for a directory: perennial run --dir DIR",
-            )),
+            Ok(Choice::Sqlite(_) | Choice::Postgres(_)) if self.named_store().is_some() => {
+                Err(Trouble::usage(
+                    "perennial run is about SAP's two files in a directory, and this store is none",
+                    "for this store: perennial add NAME; for a directory: perennial run --dir DIR",
+                ))
+            }
             Err(trouble) if self.named_store().is_some() => Err(trouble),
             _ => Ok(PathBuf::from(".")),
         }
@@ -132,6 +135,8 @@ impl Globals {
     /// The words with which the next command names the same store, beginning with a space; none where it need not.
     fn store_words(&self) -> String {
         let mut words = match (self.named_store(), &self.dir) {
+            // What cannot be read may hold a password: it is not named again.
+            (Some(store), _) if Choice::read(store).is_err() => String::new(),
             (Some(store), _) => format!(" --store {}", quoted(store)),
             (None, Some(dir)) => format!(" --dir {}", quoted(&dir.to_string_lossy())),
             (None, None) => String::new(),

@@ -6,8 +6,10 @@ pub(crate) enum Kind {
     /// One connection, and a person edits its files.
     #[default]
     SapSample,
-    /// Many connections, which commands add.
+    /// Many connections in a file, which commands add.
     Sqlite,
+    /// Many connections in a database that many machines share.
+    Postgres,
 }
 
 /// The surroundings that the next command needs. Each of the words is empty, or such as ` --dir acme`.
@@ -26,8 +28,9 @@ pub(crate) struct Place {
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 19] = [
+const STORE: [&str; 23] = [
     "key",
+    "schema",
     "run",
     "token",
     "whoami",
@@ -46,6 +49,9 @@ const STORE: [&str; 19] = [
     "log",
     "support",
     "doctor",
+    "backup",
+    "restore",
+    "adopt",
 ];
 /// Verbs that reach for the network.
 const NETWORK: [&str; 8] = ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover"];
@@ -57,7 +63,7 @@ impl Place {
     pub(crate) fn obtain(&self) -> String {
         match self.kind {
             Kind::SapSample => "perennial run".to_owned(),
-            Kind::Sqlite => format!("perennial reauthorize {}", self.name()),
+            Kind::Sqlite | Kind::Postgres => format!("perennial reauthorize {}", self.name()),
         }
     }
 
@@ -70,7 +76,7 @@ impl Place {
     pub(crate) fn about(&self, verb: &str) -> String {
         match (self.kind, &self.connection) {
             (Kind::SapSample, _) => format!("perennial {verb}"),
-            (Kind::Sqlite, _) => format!("perennial {verb} {}", self.name()),
+            (Kind::Sqlite | Kind::Postgres, _) => format!("perennial {verb} {}", self.name()),
         }
     }
 
@@ -78,7 +84,7 @@ impl Place {
     pub(crate) fn app(&self) -> String {
         match self.kind {
             Kind::SapSample => "appID and clientSecret in credentials.json".to_owned(),
-            Kind::Sqlite => "the App ID and the client secret".to_owned(),
+            Kind::Sqlite | Kind::Postgres => "the App ID and the client secret".to_owned(),
         }
     }
 

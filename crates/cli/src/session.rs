@@ -10,8 +10,9 @@ use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
 use perennial::seal::rescue::Places;
 use perennial::seal::{KeySource, MasterKey};
+use perennial::store::Standing;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
-use perennial::{Error, Keeper, Options, SqliteOptions, http};
+use perennial::{Error, Keeper, Options, SqliteOptions, Store, http};
 use std::cell::RefCell;
 use std::env;
 use std::future::Future;
@@ -59,7 +60,7 @@ impl Session {
 
     /// The store that the options name. A database that is not there is made by the first write.
     pub(crate) fn store(&self) -> Result<Opened, Trouble> {
-        self.globals.choice()?.open(|| self.sqlite_options())
+        self.globals.choice()?.open(|| self.sqlite_options(), self.globals.ca_cert.as_deref())
     }
 
     /// How a database is opened.
@@ -78,12 +79,17 @@ impl Session {
 
     /// Where tokens go that a store will not take.
     pub(crate) fn places(&self) -> Option<Places> {
-        let source = self.globals.master_key.clone().or_else(stores::rescue_key)?;
+        self.places_with(None)
+    }
+
+    /// The same, where another master key may be named.
+    pub(crate) fn places_with(&self, named: Option<&KeySource>) -> Option<Places> {
+        let source = named.or(self.globals.master_key.as_ref()).cloned().or_else(stores::rescue_key)?;
         Some(Places { shelf: stores::shelf()?, master_key: self.key_from(source) })
     }
 
     /// One for each source, so that nobody is asked twice for a passphrase.
-    fn key_from(&self, source: KeySource) -> MasterKey {
+    pub(crate) fn key_from(&self, source: KeySource) -> MasterKey {
         let mut keys = self.keys.borrow_mut();
         if let Some(known) = keys.iter().find(|key| *key.source() == source) {
             return known.clone();
@@ -105,7 +111,24 @@ impl Session {
 
     /// The keeper of an open store.
     pub(crate) fn keeper_of(&self, store: &Opened) -> Result<Keeper, Trouble> {
+        self.remark_on(store.shared().as_ref());
         Ok(Keeper::open_shared(store.shared(), self.options()?))
+    }
+
+    /// Says once a command that the store is a copy, or was handed over. What cannot be read is told by the command.
+    fn remark_on(&self, store: &dyn Store) {
+        let what = match store.standing() {
+            Ok(Standing::Copy(of)) => format!(
+                "{} is a copy: {of}; if this is the one in use from now on: perennial adopt",
+                store.address()
+            ),
+            Ok(Standing::Moved { to }) => format!(
+                "{} was handed over to {to}: it renews nothing any more; to take that back: perennial adopt",
+                store.address()
+            ),
+            Ok(Standing::InUse) | Err(_) => return,
+        };
+        self.printer.warn(&self.place().complete(&what));
     }
 
     /// The keeper's options.

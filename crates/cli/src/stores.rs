@@ -6,8 +6,8 @@ use crate::trouble::Trouble;
 use crate::xdg;
 use perennial::seal::rescue::Directory;
 use perennial::seal::{Asked, KeySource, MasterKey};
-use perennial::{SapSample, Sqlite, SqliteOptions, Store};
-use std::path::PathBuf;
+use perennial::{Postgres, PostgresOptions, SapSample, Sqlite, SqliteOptions, Store};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Whose connections a store holds where nobody says otherwise.
@@ -20,17 +20,25 @@ pub(crate) enum Choice {
     SapSample(PathBuf),
     /// Many connections in one file.
     Sqlite(PathBuf),
+    /// Many connections in a database that many machines share: its address.
+    Postgres(String),
 }
 
 impl Choice {
-    /// Reads `sqlite:FILE` or `sap-sample:DIR`.
+    /// Reads `sqlite:FILE`, `postgres://…` or `sap-sample:DIR`. An address with a password in it is refused here, before
+    /// any message could name it.
     pub(crate) fn read(text: &str) -> Result<Self, Trouble> {
         match text.split_once(':') {
             Some(("sap-sample", dir)) if !dir.is_empty() => Ok(Self::SapSample(PathBuf::from(dir))),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(PathBuf::from(file))),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Postgres::check_address(text)?;
+                Ok(Self::Postgres(text.to_owned()))
+            }
             _ => Err(Trouble::usage(
                 format!("\"{text}\" is no store that this version knows"),
-                "name a file for many connections: --store sqlite:FILE; or a directory with SAP's two files: --dir DIR",
+                "name a file for many connections: --store sqlite:FILE; a database that machines share: --store \
+                 postgres://USER@HOST/DATABASE; or a directory with SAP's two files: --dir DIR",
             )),
         }
     }
@@ -49,6 +57,7 @@ impl Choice {
         match self {
             Self::SapSample(_) => Kind::SapSample,
             Self::Sqlite(_) => Kind::Sqlite,
+            Self::Postgres(_) => Kind::Postgres,
         }
     }
 
@@ -56,12 +65,22 @@ impl Choice {
     pub(crate) fn open(
         &self,
         options: impl FnOnce() -> Result<SqliteOptions, Trouble>,
+        ca_cert: Option<&Path>,
     ) -> Result<Opened, Trouble> {
         match self {
             Self::SapSample(dir) => Ok(Opened::SapSample(Arc::new(SapSample::open(dir)?))),
             Self::Sqlite(file) => Ok(Opened::Sqlite(Arc::new(Sqlite::open(file, options()?)?))),
+            Self::Postgres(url) => {
+                let options = of_server(options()?, ca_cert);
+                Ok(Opened::Postgres(Arc::new(Postgres::open(url, options)?)))
+            }
         }
     }
+}
+
+/// The options of a database in a file, for one on a server.
+pub(crate) fn of_server(options: SqliteOptions, ca_cert: Option<&Path>) -> PostgresOptions {
+    PostgresOptions::new(options.master_key).tenant(options.tenant).ca_cert(ca_cert.map(Path::to_owned))
 }
 
 /// An open store.
@@ -70,6 +89,8 @@ pub(crate) enum Opened {
     SapSample(Arc<SapSample>),
     /// Many connections in one file.
     Sqlite(Arc<Sqlite>),
+    /// Many connections in a database that many machines share.
+    Postgres(Arc<Postgres>),
 }
 
 impl Opened {
@@ -78,6 +99,7 @@ impl Opened {
         match self {
             Self::SapSample(store) => Arc::clone(store) as Arc<dyn Store>,
             Self::Sqlite(store) => Arc::clone(store) as Arc<dyn Store>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
         }
     }
 
@@ -86,6 +108,7 @@ impl Opened {
         match self {
             Self::SapSample(store) => store.notices(),
             Self::Sqlite(store) => store.notices(),
+            Self::Postgres(_) => Vec::new(),
         }
     }
 }

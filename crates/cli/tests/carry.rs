@@ -73,7 +73,7 @@ fn all_go_into_a_directory_each_and_come_back_from_there() {
     let before = world.requests();
     let other = format!("sqlite:{}", world.home().join("other/other.db").display());
     let ended = world.keep_ok(&["import", text(&out), "--store", &other]);
-    assert!(ended.stdout.contains("imported 3 of 3"), "{ended:?}");
+    assert!(ended.stdout.contains("taken in 3"), "{ended:?}");
     let list = world.keep_ok(&["list", "--store", &other]).stdout;
     assert!(
         list.contains("acme  held") && list.contains("east  held") && list.contains("west  held"),
@@ -92,24 +92,27 @@ fn one_directory_comes_in_by_its_own_name_or_by_another() {
     let world = world();
     let dir = world.directory("acme");
     world.keep_ok(&["import", text(&dir)]);
-    world.keep_ok(&["import", text(&dir), "--name", "again"]);
+    world.keep_ok(&["import", text(&dir), "--as", "again"]);
     assert_eq!(world.names(), ["acme", "again"]);
-    world.keep(&["import", text(&dir)]).is_trouble(
+    let ended = world.keep_ok(&["import", text(&dir)]);
+    assert!(ended.stdout.contains("taken in 0, already there 1"), "{ended:?}");
+    let other = world.directory("others/acme");
+    world.keep(&["import", text(&other)]).is_trouble(
         &world,
-        2,
-        "\"acme\" already",
-        "perennial rename acme OTHER",
+        3,
+        "there is a connection of that name already, with another grant",
+        "perennial rename NAME OTHER",
     );
-    world.keep(&["import", text(&dir), "--name", "a b"]).is_trouble(
+    world.keep(&["import", text(&dir), "--as", "a b"]).is_trouble(
         &world,
         2,
         "is no name for a connection",
         "letters",
     );
     let told: Value =
-        serde_json::from_str(&world.keep_ok(&["import", text(&dir), "--name", "third", "--json"]).stdout)
+        serde_json::from_str(&world.keep_ok(&["import", text(&dir), "--as", "third", "--json"]).stdout)
             .expect("JSON");
-    assert_eq!(told[0]["connection"], "third");
+    assert_eq!(told["connections"][0], "third");
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn a_directory_that_cannot_be_taken_in_keeps_no_other_from_it() {
     let ended = world.keep(&["import", text(&customers)]);
     ended.is_trouble(&world, 3, "broken: ", "it has not been touched; mend it");
     assert!(ended.stderr.contains("App ID and client secret are needed beside the tokens"), "{ended:?}");
-    assert!(ended.stdout.contains("imported 1 of 3"), "{ended:?}");
+    assert!(ended.stdout.contains("taken in 1, refused 2"), "{ended:?}");
     assert_eq!(world.names(), ["acme"]);
     assert_eq!(fs::read_to_string(broken.join(CREDENTIALS)).expect("it is there"), "{");
 }
@@ -136,7 +139,7 @@ fn a_directory_that_cannot_be_taken_in_keeps_no_other_from_it() {
 #[test]
 fn a_place_without_the_two_files_is_told() {
     let world = world();
-    world.keep(&["import", "nowhere"]).is_trouble(&world, 2, "cannot read nowhere", "perennial import DIR");
+    world.keep(&["import", "nowhere"]).is_trouble(&world, 2, "cannot read nowhere", "perennial import FROM");
     world.keep(&["import", "."]).is_trouble(
         &world,
         2,
@@ -146,8 +149,8 @@ fn a_place_without_the_two_files_is_told() {
     world.directory("both/acme");
     world.directory("both/west");
     let both = world.home().join("both");
-    let ended = world.keep(&["import", text(&both), "--name", "one"]);
-    ended.is_trouble(&world, 2, "--name names one connection, and there are 2", "perennial import");
+    let ended = world.keep(&["import", text(&both), "--as", "one"]);
+    ended.is_trouble(&world, 2, "--as names one connection, and there are 2", "perennial import");
     assert!(!world.database().exists());
 }
 

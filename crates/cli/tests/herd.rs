@@ -11,7 +11,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use support::kills::settle;
-use support::store::StoreKind;
+use support::store::{StoreKind, is_there};
 use support::{Ended, World};
 
 const PROCESSES: usize = 50;
@@ -137,6 +137,13 @@ fn law_2_fifty_processes_in_saps_files_refresh_once() {
 #[test]
 fn law_2_fifty_processes_in_sqlite_refresh_once() {
     race(&[StoreKind::Sqlite], 5, 1, Duration::from_secs(3));
+}
+
+#[test]
+fn law_2_fifty_processes_in_postgresql_refresh_once() {
+    if is_there() {
+        race(&[StoreKind::Postgres], 5, 1, Duration::from_secs(3));
+    }
 }
 
 /// `just race`: RACE_ROUNDS for each store and rotation (100 unless said otherwise), and three with answers that take

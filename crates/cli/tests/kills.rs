@@ -12,7 +12,7 @@ use perennial_sandbox::{Config, Rotate};
 use std::process::Command;
 use support::kills::{HEAD, How, Killer, Tally, line, settle};
 use support::power::{self, Power, prepare};
-use support::store::{NAME, StoreKind};
+use support::store::{NAME, StoreKind, is_there};
 use support::{Ended, World};
 
 /// What must hold whatever the numbers are.
@@ -70,6 +70,19 @@ fn law_4_killed_at_each_step_and_call_in_saps_files() {
 #[test]
 fn law_4_killed_at_each_step_and_call_in_sqlite() {
     a_share(StoreKind::Sqlite);
+}
+
+/// What a kill there leaves behind is in the server: calls that change files are few, and none of them counts.
+#[test]
+fn law_4_killed_at_each_step_in_postgresql() {
+    if !is_there() {
+        return;
+    }
+    kill_in_every_way(StoreKind::Postgres, 1, |how, _| match how {
+        How::Steps => STEPS.len() as u64,
+        How::Random => 6,
+        How::Calls | How::Chains => 0,
+    });
 }
 
 /// Adds a connection in a process that is killed, then goes on as a person would. False when it makes fewer calls.

@@ -21,9 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How often a claim that somebody else holds is tried again. A kernel lock tells nobody that it is free.
-const CLAIM_PAUSE: Duration = Duration::from_millis(15);
-
 /// A suspended machine and a jump of the clock are noticed within this time (law 11).
 const NOTICED_WITHIN: Duration = Duration::from_secs(37);
 
@@ -209,6 +206,12 @@ impl Kit {
         }
     }
 
+    /// A copy of a store presents with restraint, and one that was handed over presents nothing (laws 2 and 7).
+    pub(crate) fn check_standing(&self, seen: &Connection, purpose: Purpose) -> Result<(), Error> {
+        let standing = blocking(|| self.store.standing())?;
+        Ok(standing.check(&self.store.address(), seen, purpose)?)
+    }
+
     /// Why nothing may be tried, with what went wrong last.
     pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
         Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }
@@ -305,7 +308,7 @@ impl Kit {
             if self.clock.since_boot() >= until {
                 return Err(Error::Busy);
             }
-            self.clock.sleep(CLAIM_PAUSE).await;
+            self.clock.sleep(self.store.claim_pause()).await;
         }
     }
 

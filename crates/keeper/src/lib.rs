@@ -25,7 +25,7 @@
 //! | [`failpoint`] | where tests may kill a process | |
 //! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
 //! | [`http`] | a connected line, and one request on it | 4, 10 |
-//! | [`store`] | SQLite, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
+//! | [`store`] | SQLite, PostgreSQL, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
 //! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
 //! | [`clock`] | the wall clock, and one that counts suspend | 11 |
 
@@ -52,5 +52,5 @@ pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
-pub use store::{Memory, SapSample, Sqlite, SqliteOptions, Store};
+pub use store::{Memory, Postgres, PostgresOptions, SapSample, Sqlite, SqliteOptions, Store};
 pub use unix::forbid_core_dumps;

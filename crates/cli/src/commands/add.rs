@@ -92,7 +92,7 @@ pub(crate) fn carry_out(session: &Session, add: &Add) -> Result<Exit, Trouble> {
         return Err(StoreError::NameTaken { name: add.name.clone(), store }.into());
     }
     if let Some(dir) = &add.from_dir {
-        import::take_in(session, &keeper, dir, &add.name)?;
+        import::take_in_directory(session, &keeper, dir, &add.name)?;
         import::warn_of_two_keepers(session, dir);
         return report(session, &keeper, &add.name, "added");
     }

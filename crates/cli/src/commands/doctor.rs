@@ -4,7 +4,7 @@ use super::status::what_next;
 use crate::exit::Exit;
 use crate::place::Place;
 use crate::session::Session;
-use crate::stores::{Choice, Opened};
+use crate::stores::{Choice, Opened, of_server};
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::core::connection::{Aside, Intent};
@@ -12,7 +12,7 @@ use perennial::core::{Connection, State};
 use perennial::manage::Outside;
 use perennial::store::sap_sample::{ONLY_CONNECTION, TOKEN_FILE};
 use perennial::store::try_room;
-use perennial::{Keeper, Sqlite};
+use perennial::{Keeper, Postgres, Sqlite};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -85,7 +85,7 @@ impl Report<'_> {
     fn mend(&mut self, doctor: &Doctor) -> Result<(), Trouble> {
         let Choice::Sqlite(file) = self.session.globals.choice()? else {
             let hint = "name the database: perennial doctor --store sqlite:FILE";
-            return Err(Trouble::usage("SAP's two files have no backup", hint));
+            return Err(Trouble::usage("this store has no backup that Perennial makes", hint));
         };
         if doctor.restore_backup {
             let aside = Sqlite::restore_backup(&file)?;
@@ -103,8 +103,14 @@ impl Report<'_> {
     /// What depends on an open store is looked at only where it opens.
     fn store(&mut self) -> Result<(), Trouble> {
         let choice = self.session.globals.choice()?;
-        if let Choice::Sqlite(file) = &choice {
-            self.database(file)?;
+        match &choice {
+            Choice::SapSample(_) => {}
+            Choice::Sqlite(file) => self.found(Sqlite::examine(file, &self.session.sqlite_options()?)),
+            Choice::Postgres(url) => {
+                let ca_cert = self.session.globals.ca_cert.as_deref();
+                let options = of_server(self.session.sqlite_options()?, ca_cert);
+                self.found(Postgres::examine(url, &options));
+            }
         }
         self.room(&choice);
         let is_explained = self.findings.iter().any(|finding| !finding.is_good);
@@ -128,12 +134,11 @@ impl Report<'_> {
         Ok(())
     }
 
-    fn database(&mut self, file: &Path) -> Result<(), Trouble> {
-        for found in Sqlite::examine(file, &self.session.sqlite_options()?) {
+    fn found(&mut self, findings: Vec<perennial::store::Finding>) {
+        for found in findings {
             let remedy = found.remedy.map(|remedy| self.session.place().complete(&remedy));
             self.findings.push(Finding { what: found.what, is_good: found.is_good, remedy });
         }
-        Ok(())
     }
 
     /// A store that cannot write spends no token: is there room for what a refresh writes?
@@ -141,6 +146,8 @@ impl Report<'_> {
         let (file, bytes) = match choice {
             Choice::SapSample(dir) => (dir.join(TOKEN_FILE), ROOM),
             Choice::Sqlite(file) => (file.clone(), 4 * ROOM),
+            // Nobody can look at a server's disk from here.
+            Choice::Postgres(_) => return,
         };
         // What is not there yet, or may not be written, is told by others.
         let is_explained = self.findings.iter().any(|finding| !finding.is_good);

@@ -96,7 +96,8 @@ fn with_keyring<T>(
     master: &MasterKey,
     work: impl FnOnce(&Keyring<'_>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
-    let store = session.globals.choice()?.open(|| Ok(session.sqlite_options()?.with_key(master.clone())))?;
+    let options = || Ok(session.sqlite_options()?.with_key(master.clone()));
+    let store = session.globals.choice()?.open(options, session.globals.ca_cert.as_deref())?;
     let mut places = session.places();
     let own = session.master_key()?;
     if let Some(places) = &mut places

@@ -1,6 +1,8 @@
 //! One file a verb.
 
 pub(crate) mod add;
+pub(crate) mod adopt;
+pub(crate) mod backup;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -19,6 +21,7 @@ pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod sandbox;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod support;
 pub(crate) mod token;

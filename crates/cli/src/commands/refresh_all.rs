@@ -8,6 +8,7 @@ use crate::session::{Session, abandoned};
 use crate::signals::AskedToEnd;
 use crate::trouble::Trouble;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use perennial::store::{Standing, StoreError};
 use perennial::{Error, HandOut, Keeper};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -26,6 +27,10 @@ pub(super) fn carry_out(session: &Session, due: bool) -> Result<Exit, Trouble> {
     let names = keeper.names()?;
     if names.is_empty() {
         return Err(session.nothing_in(&keeper.store().address()));
+    }
+    // Else each of them would say so.
+    if let Standing::Moved { to } = keeper.store().standing()? {
+        return Err(StoreError::HandedOver { store: keeper.store().address(), to }.into());
     }
     let wave = Wave { session, keeper: &keeper, due, bar: bar(session, names.len()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

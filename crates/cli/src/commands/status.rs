@@ -150,7 +150,7 @@ pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -
             Kind::SapSample => {
                 "a new company request token in credentials.json, then: perennial run".to_owned()
             }
-            Kind::Sqlite => format!(
+            Kind::Sqlite | Kind::Postgres => format!(
                 "{}; else, with a new company request token: {}",
                 place.about("recover"),
                 place.obtain()

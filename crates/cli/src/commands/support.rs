@@ -96,6 +96,7 @@ impl Bundle<'_> {
         let kind = match self.session.place().kind {
             Kind::SapSample => "sap-sample",
             Kind::Sqlite => "sqlite",
+            Kind::Postgres => "postgres",
         };
         let system = format!("{} on {}", env::consts::OS, env::consts::ARCH);
         section(

@@ -2,6 +2,7 @@
 //! what the server did and what is on disk is looked up after each kill, and then a token is asked for.
 
 use super::power::{self, Power};
+use super::store::StoreKind;
 use super::{Ended, World};
 use perennial::failpoint::STEPS;
 use perennial_sandbox::{Config, Rotate};
@@ -115,8 +116,12 @@ impl Killer {
     }
 
     /// A grant of this kind of store, at a server that rotates like this.
-    pub fn of(kind: super::store::StoreKind, rotate: Rotate, seed: u64) -> Self {
-        let world = World::holding(kind, Config { tls: false, rotate, ..Config::default() });
+    pub fn of(kind: StoreKind, rotate: Rotate, seed: u64) -> Self {
+        let mut world = World::holding(kind, Config { tls: false, rotate, ..Config::default() });
+        if kind == StoreKind::Postgres {
+            // Nobody knows there that a holder died: his deadline is waited out.
+            world.answer_within = Some("2s");
+        }
         Self::new(world, rotate, seed)
     }
 
@@ -152,6 +157,7 @@ impl Killer {
             let (before, old) = (world.sandbox.stats(), world.access_token());
             let died = self.kill(*kill);
             settle(world);
+            world.let_claims_lapse();
             let (server, on_disk) = (world.sandbox.stats(), world.access_tokens_on_disk());
             let took = server.refreshes > before.refreshes;
             let is_durable = on_disk.iter().any(|token| *token != old);

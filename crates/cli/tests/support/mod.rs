@@ -10,6 +10,8 @@
 
 pub mod disk;
 pub mod kills;
+#[path = "../../../keeper/tests/postgres_server/mod.rs"]
+pub mod postgres_server;
 pub mod power;
 pub mod store;
 
@@ -35,6 +37,8 @@ pub const MEANWHILE: u64 = 2000;
 pub struct World {
     pub sandbox: Sandbox,
     pub kind: StoreKind,
+    /// How long a token request may take, where a test wants it otherwise.
+    pub answer_within: Option<&'static str>,
     root: TempDir,
 }
 
@@ -57,7 +61,7 @@ impl World {
         if let Some(pem) = sandbox.ca_cert_pem() {
             fs::write(root.path().join("ca.pem"), pem).expect("a certificate");
         }
-        Self { sandbox, kind, root }
+        Self { sandbox, kind, answer_within: None, root }
     }
 
     /// Credentials are filled in, and nothing has been obtained yet.
@@ -114,6 +118,9 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(answer_within) = self.answer_within {
+            command.env("PERENNIAL_ANSWER_WITHIN", answer_within);
+        }
         if self.sandbox.ca_cert_pem().is_some() {
             command.env("PERENNIAL_CA_CERT", self.root.path().join("ca.pem"));
         }

@@ -1,14 +1,16 @@
 //! The stores that a story can be told of, and what a test does to one behind the binary's back.
 
+use super::postgres_server::{self, PostgresServer};
 use super::{World, read_json, write_json};
 use perennial::core::{Connection, Expiry, UnixTime};
 use perennial::seal::KeySource;
 use perennial::store::sqlite::SqliteOptions;
 use perennial::store::{App, Store, StoreError};
-use perennial::{SapSample, Sqlite};
+use perennial::{Postgres, PostgresOptions, SapSample, Sqlite};
 use perennial_sandbox::Config;
 use serde_json::Value;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -22,6 +24,8 @@ pub enum StoreKind {
     SapSample,
     /// Many connections in one sealed file.
     Sqlite,
+    /// Many connections in a database that machines share. Each directory stands for a schema of its own.
+    Postgres,
 }
 
 impl StoreKind {
@@ -29,6 +33,7 @@ impl StoreKind {
         match self {
             Self::SapSample => "sap-sample",
             Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -37,6 +42,7 @@ impl StoreKind {
         match self {
             Self::SapSample => format!("sap-sample:{}", dir.display()),
             Self::Sqlite => format!("sqlite:{}", database(dir).display()),
+            Self::Postgres => server().url(&schema(dir)),
         }
     }
 
@@ -48,8 +54,29 @@ impl StoreKind {
                 let key = KeySource::File(home.join(".config/perennial/master.key"));
                 Box::new(Sqlite::open(database(dir), SqliteOptions::new(key))?)
             }
+            Self::Postgres => {
+                let key = KeySource::File(home.join(".config/perennial/master.key"));
+                Box::new(Postgres::open(&self.address(dir), PostgresOptions::new(key))?)
+            }
         })
     }
+}
+
+/// The server of this test process. A test asks [`is_there`] first.
+pub fn server() -> &'static PostgresServer {
+    postgres_server::server().expect("a server")
+}
+
+/// Where there is no PostgreSQL here, that is said, and the test is skipped.
+pub fn is_there() -> bool {
+    postgres_server::server().is_some()
+}
+
+/// The schema that stands for a directory.
+pub fn schema(dir: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    format!("w{:x}", hasher.finish())
 }
 
 /// The database in a directory.
@@ -67,7 +94,7 @@ impl World {
                 world.fill();
                 world.run_ok(&["run"]);
             }
-            StoreKind::Sqlite => {
+            StoreKind::Sqlite | StoreKind::Postgres => {
                 let ready = world.sandbox.ready();
                 let (app, company) = (ready.app_id.as_str(), ready.company_uuid.as_str());
                 let mut add = world.command(&["add", NAME, "--app-id", app, "--company", company]);
@@ -89,7 +116,7 @@ impl World {
                 self.set_request_token(&token);
                 self.run_ok(&["run"]);
             }
-            StoreKind::Sqlite => {
+            StoreKind::Sqlite | StoreKind::Postgres => {
                 let mut command =
                     self.command(&["reauthorize", NAME, "--request-token-env", "REQUEST_TOKEN"]);
                 let output = command.env("REQUEST_TOKEN", token).output().expect("the binary starts");
@@ -104,11 +131,19 @@ impl World {
     pub fn forget_request_token(&self) {
         match self.kind {
             StoreKind::SapSample => self.set_request_token(""),
-            StoreKind::Sqlite => {
+            StoreKind::Sqlite | StoreKind::Postgres => {
                 let store = self.store();
                 let app = store.app(NAME).expect("an app");
                 store.put_app(NAME, &App::new(app.client, app.company, None)).expect("it is taken");
             }
+        }
+    }
+
+    /// As if the time had passed after which a claim lapses whose holder died.
+    pub fn let_claims_lapse(&self) {
+        if self.kind == StoreKind::Postgres {
+            let lapse = "claims SET until = clock_timestamp() - interval '1 second'";
+            server().sql(&format!("UPDATE {}.{lapse}", schema(&self.dir())));
         }
     }
 
@@ -143,7 +178,9 @@ impl World {
     pub fn access_token(&self) -> String {
         match self.kind {
             StoreKind::SapSample => self.tokens()["access_token"].as_str().expect("a token").to_owned(),
-            StoreKind::Sqlite => access_token(&self.store().read(NAME).expect("it can be read")),
+            StoreKind::Sqlite | StoreKind::Postgres => {
+                access_token(&self.store().read(NAME).expect("it can be read"))
+            }
         }
     }
 
@@ -155,6 +192,9 @@ impl World {
             let files = self.files().into_values();
             let documents = files.filter_map(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
             return documents.filter_map(|json| Some(json["access_token"].as_str()?.to_owned())).collect();
+        }
+        if self.kind == StoreKind::Postgres {
+            return vec![self.access_token()];
         }
         let copy = TempDir::new_in(self.home()).expect("a directory");
         for (name, bytes) in self.files() {

@@ -22,7 +22,7 @@ struct Refused {
 }
 
 /// Why there is no TLS session.
-pub(super) fn failure(error: &io::Error) -> String {
+pub(crate) fn failure(error: &io::Error) -> String {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         // rustls itself would show this one in Rust's words.
         Some(Error::InvalidCertificate(CertificateError::Other(OtherError(refused)))) => {

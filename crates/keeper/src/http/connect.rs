@@ -13,13 +13,15 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use perennial_core::Origin;
 use perennial_core::token_endpoint::Unreachable;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, crypto};
+use rustls::{ClientConfig, RootCertStore, crypto};
 use rustls_platform_verifier::Verifier;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -176,25 +178,51 @@ where
 }
 
 fn tls_config(options: &Options) -> Result<Arc<ClientConfig>, String> {
-    let mut extra = Vec::new();
-    if let Some(path) = &options.ca_cert {
-        let unreadable =
-            |error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-            extra.push(certificate.map_err(unreadable)?);
-        }
-        if extra.is_empty() {
-            return Err(format!("there is no certificate in {}", path.display()));
-        }
-    }
+    client_config(options.ca_cert.as_deref())
+}
+
+/// TLS that trusts this machine's roots, and those in `ca_cert`.
+pub(crate) fn client_config(ca_cert: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let extra = ca_cert.map_or(Ok(Vec::new()), certificates)?;
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let verifier =
         Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| error.to_string())?;
+    configure(provider, Arc::new(Naming(verifier)))
+}
+
+/// TLS that trusts nobody but the issuers in this file.
+pub(crate) fn client_config_trusting_only(roots: &Path) -> Result<Arc<ClientConfig>, String> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(roots)? {
+        store.add(certificate).map_err(|error| format!("cannot read {}: {error}", roots.display()))?;
+    }
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
+    let verifier = Arc::into_inner(verifier.map_err(|error| error.to_string())?);
+    let verifier = verifier.ok_or("the certificates cannot be used".to_owned())?;
+    configure(provider, Arc::new(Naming(verifier)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unreadable =
+        |error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", path.display());
+    let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    if certificates.is_empty() {
+        return Err(format!("there is no certificate in {}", path.display()));
+    }
+    Ok(certificates)
+}
+
+fn configure(
+    provider: Arc<crypto::CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, String> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .dangerous() // the name rustls gives to a verifier of one's own; this one is the platform's
-        .with_custom_certificate_verifier(Arc::new(Naming(verifier)))
+        .dangerous() // the name rustls gives to a verifier of one's own; this one is the platform's, or webpki's
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
@@ -212,7 +240,7 @@ fn connect_failure(error: &(dyn std::error::Error + 'static)) -> Unreachable {
 }
 
 /// The last cause says what happened; those around it say only where.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {

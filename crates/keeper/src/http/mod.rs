@@ -18,7 +18,9 @@ mod certificate;
 mod connect;
 
 pub use api::{ApiRequest, ApiResponse};
+pub(crate) use certificate::failure as tls_failure;
 pub use connect::{Options, OptionsError, Resolve};
+pub(crate) use connect::{client_config, client_config_trusting_only, innermost};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};

@@ -37,6 +37,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         other => return kit.grounded(&seen, &other),
     };
     failpoint::pass("looked");
+    kit.check_standing(&seen, purpose)?;
     let app = blocking(|| kit.store.app(&order.name))?;
     kit.grant(&seen, &app, purpose, &order.cause)?;
     let connected = Connected::to(kit, order, &seen, purpose).await?; // connect
@@ -125,6 +126,7 @@ impl Flight<'_> {
         }
         match kit.decide(&self.seen, &self.order.cause) {
             Decision::Fly(purpose) => {
+                kit.check_standing(&self.seen, purpose)?;
                 self.purpose = purpose;
                 self.base = kit.base_for(&self.seen, purpose, &self.order.cause)?;
                 Ok(ControlFlow::Continue(self))

@@ -5,24 +5,30 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`sqlite`] | many connections in one file, sealed |
+//! | [`postgres`] | many connections in a database that many machines share, sealed |
 //! | [`sap_sample`] | SAP's two JSON files in a directory |
 //! | [`memory`] | nothing but memory: for tests, and for programs that keep tokens elsewhere |
+//! | [`archive`] | many connections in one sealed file, to be carried elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
 //! | [`interchange`] | a connection as a directory that can be carried elsewhere |
 //! | [`rekey`] | what a sealed store must do so that its keys can be replaced |
 //! | [`record`] | an entry of the journal as JSON |
+//! | [`standing`] | in use, a copy, or handed over |
 //! | `sealed` | how a database of connections is sealed, whichever it is |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
+pub mod archive;
 pub mod document;
 pub(crate) mod durable;
 pub mod interchange;
 pub mod memory;
+pub mod postgres;
 pub mod record;
 pub mod rekey;
 pub mod sap_sample;
 pub(crate) mod sealed;
 pub mod sqlite;
+pub mod standing;
 
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
@@ -31,11 +37,15 @@ use perennial_core::secret::RequestToken;
 use perennial_core::{Connection, UnixTime};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use durable::try_room;
+pub use interchange::Parcel;
 pub use memory::Memory;
+pub use postgres::{Postgres, PostgresOptions, ServerFailure};
 pub use sap_sample::SapSample;
 pub use sqlite::{Finding, Sqlite, SqliteOptions};
+pub use standing::Standing;
 
 /// Where connections are kept. Methods are synchronous and short; what waits, waits outside.
 pub trait Store: Send + Sync + 'static {
@@ -85,6 +95,23 @@ pub trait Store: Send + Sync + 'static {
         Ok(due)
     }
 
+    /// The names of connections whose renewal is due at `at` and which nobody is at work on, longest due first, at most
+    /// `limit` of them. Several keepers of one store get different ones where the store can do that.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn due_batch(&self, at: UnixTime, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut due = self.due(at)?;
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    /// How long whoever finds a claim taken waits before he asks for it again: no lock tells that it is free, and what
+    /// asking costs decides.
+    fn claim_pause(&self) -> Duration {
+        Duration::from_millis(15)
+    }
+
     /// Entries of the journal behind number `after`, oldest first, at most `limit` of them: the newest ones where
     /// `after` is none. Of one connection, or of all.
     ///
@@ -109,6 +136,16 @@ pub trait Store: Send + Sync + 'static {
     /// When the name is taken or no name, or the store takes none ([`StoreError::Fixed`]).
     fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError>;
 
+    /// Takes many in, each with its history: one outcome for each, in their order. All of a parcel is taken in, or
+    /// nothing of it, and one that is refused keeps no other from it. Stores that can share transactions do.
+    fn add_all(&self, parcels: &[Parcel]) -> Vec<Result<(), StoreError>> {
+        let add = |parcel: &Parcel| {
+            self.add(&parcel.connection, &parcel.app)?;
+            parcel.history.iter().try_for_each(|entry| self.note(&parcel.connection.name, entry))
+        };
+        parcels.iter().map(add).collect()
+    }
+
     /// Replaces what a person gives: client secret, company, request token (law 6: the next flight reads it anew).
     ///
     /// # Errors
@@ -120,6 +157,35 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When there is no such connection, or the new name is taken, or the store takes none.
     fn rename(&self, name: &str, to: &str) -> Result<(), StoreError>;
+
+    /// Is this the store in use? Asked before each presentation; a store that cannot tell is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn standing(&self) -> Result<Standing, StoreError> {
+        Ok(Standing::InUse)
+    }
+
+    /// Makes this the store in use, whatever it was, and says what that is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn adopt(&self) -> Result<Standing, StoreError> {
+        self.standing()
+    }
+
+    /// Hands the store over: from here on no intent is taken any more, and [`Self::standing`] says where it went.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the store cannot be handed over ([`StoreError::Fixed`]).
+    fn close(&self, to: &str) -> Result<(), StoreError> {
+        let _ = to;
+        Err(StoreError::Fixed {
+            store: self.address(),
+            cannot: "cannot be handed over",
+            instead: "export it, then use it no more: perennial export --all --to FILE",
+        })
+    }
 
     /// Puts a connection away, with all that is held of it: nobody is served from it any more (law 5: a person may
     /// have erred).
@@ -299,6 +365,29 @@ pub enum StoreError {
         /// What a person does instead.
         instead: &'static str,
     },
+    /// Another store is in use in this one's stead.
+    #[error("{store} was handed over to {to}, and presents no token any more")]
+    HandedOver {
+        /// The store.
+        store: String,
+        /// Where it went.
+        to: String,
+    },
+    /// The server ends a grant whose refresh token comes twice, and what this was copied from may present it too.
+    #[error(
+        "{store} is a copy ({of}), and the refresh token of \"{name}\" may be presented from one place only"
+    )]
+    IsCopy {
+        /// The store.
+        store: String,
+        /// How that is known.
+        of: standing::Origin,
+        /// The connection.
+        name: String,
+    },
+    /// An app has one client secret for all its connections: a list does not replace it.
+    #[error("the client secret is another than the one that is kept for this app")]
+    OtherSecret,
     /// Others may tamper with the directory, or a file is protected against us.
     #[error("{} {reason}", path.display())]
     Unsafe {
@@ -308,6 +397,22 @@ pub enum StoreError {
         reason: &'static str,
         /// What puts it right: a command, as a rule.
         remedy: String,
+    },
+    /// An address that cannot be used. It is not shown: it may hold a password.
+    #[error("{what}")]
+    BadAddress {
+        /// What is wrong with it.
+        what: String,
+        /// What a person writes instead.
+        remedy: String,
+    },
+    /// The database server could not be reached, or refused.
+    #[error("{store}: {failure}")]
+    Server {
+        /// The store.
+        store: String,
+        /// Why.
+        failure: ServerFailure,
     },
     /// The operating system refused.
     #[error("could not {action} {}: {source}", path.display())]

@@ -49,7 +49,7 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         world
     });
     let panics = PANICS.with_borrow_mut(Option::take).unwrap_or_default();
-    let (outcome, processes) = world.look(|state| {
+    let (outcome, held) = world.look(|state| {
         if let Some(panic) = panics.first() {
             state.breaks(0, format!("something panics: {panic}"));
         }
@@ -59,10 +59,11 @@ pub(crate) fn run(scenario: &Scenario, told: bool) -> Outcome {
         let steps = state.processes.iter().map(|process| process.steps).collect();
         let writes = state.disks.iter().map(|disk| disk.writes).collect();
         let (violation, tally) = (state.laws.broken.clone(), state.tally.clone());
-        (Outcome { violation, story, tally, steps, writes }, std::mem::take(&mut state.processes))
+        let held = (std::mem::take(&mut state.processes), std::mem::take(&mut state.graveyard));
+        (Outcome { violation, story, tally, steps, writes }, held)
     });
     // They hold the world that holds them: a million of them would fill the machine.
-    drop(processes);
+    drop(held);
     outcome
 }
 

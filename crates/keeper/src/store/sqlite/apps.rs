@@ -100,6 +100,19 @@ pub(super) fn reseal(batch: &Batch<'_>, secret: &Secret) -> Result<bool, StoreEr
     Ok(true)
 }
 
+/// True unless another secret is kept for this app.
+pub(super) fn agrees(batch: &Batch<'_>, profile: &str, client: &Client) -> Result<bool, StoreError> {
+    let find = "SELECT number FROM apps WHERE tenant = ?1 AND profile = ?2 AND client_id = ?3";
+    let find = batch.sql.prepare_cached(find);
+    let app = find.and_then(|mut find| {
+        find.query_row((batch.tenant, profile, &client.id), |row| row.get::<_, i64>(0)).optional()
+    });
+    match app.map_err(|error| batch.failed(error))? {
+        Some(app) => Ok(self::client(batch.sql, batch.keys, batch.place, app)?.secret == client.secret),
+        None => Ok(true),
+    }
+}
+
 /// The number of an app, which is made if it is not there; a secret that is new becomes the one in force.
 pub(super) fn put(batch: &Batch<'_>, profile: &str, client: &Client) -> Result<i64, StoreError> {
     let find = "SELECT number FROM apps WHERE tenant = ?1 AND profile = ?2 AND client_id = ?3";

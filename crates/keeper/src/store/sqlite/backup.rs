@@ -5,11 +5,12 @@
 use super::keys::Ring;
 use super::lock::LockFile;
 use super::place::Place;
-use super::row;
+use super::{apps, row};
 use crate::store::StoreError;
 use crate::unix;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +19,11 @@ use std::time::{Duration, Instant};
 
 /// Up to this size a copy is made whenever something is there that would be missed: it takes some milliseconds.
 const SMALL: u64 = 4 * 1024 * 1024;
-/// Else a copy is at least this old before the next is made.
+/// Else a copy is at least this old before the next is made …
 const PAUSE: Duration = Duration::from_secs(3600);
+/// … up to this size, some ten thousand connections. To copy and check more takes seconds, for which writers would wait:
+/// a person has that done when it suits (`perennial backup`).
+pub(super) const LARGE: u64 = 64 * 1024 * 1024;
 /// The thread that writes spends one part in this many on copies at most: a fleet may have new tokens all the time.
 const SHARE: u32 = 10;
 
@@ -61,11 +65,14 @@ impl Copies {
 }
 
 fn is_due(place: &Place, worth_a_copy: bool) -> bool {
-    let small = fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() < SMALL);
+    let Ok(size) = fs::metadata(&place.path).map(|metadata| metadata.len()) else { return false };
+    if size > LARGE {
+        return false;
+    }
     let age = fs::metadata(place.backup()).and_then(|backup| backup.modified()).map(|at| at.elapsed());
     // A copy from the future is none to rely on: some clock stood wrong (law 11).
     let old = !age.is_ok_and(|age| age.is_ok_and(|age| age < PAUSE));
-    old || (small && worth_a_copy)
+    old || (size < SMALL && worth_a_copy)
 }
 
 pub(super) fn make(place: &Place, ring: &Ring, sql: &Connection) -> Result<(), StoreError> {
@@ -76,7 +83,7 @@ pub(super) fn make(place: &Place, ring: &Ring, sql: &Connection) -> Result<(), S
     drop(unix::create_private(&copy).map_err(io)?);
     let made = fill(place, sql, &copy)
         .and_then(|()| check(place, ring, &copy))
-        .and_then(|()| fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(io))
+        .and_then(|_| fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(io))
         .and_then(|()| {
             fs::rename(&copy, place.backup()).and_then(|()| unix::sync_dir(&place.dir)).map_err(io)
         });
@@ -106,12 +113,19 @@ fn fill(place: &Place, sql: &Connection, copy: &Path) -> Result<(), StoreError> 
     filled.map(drop).map_err(|error| place.at("copy").failed(error))
 }
 
-/// Whole, and every connection in it opens.
-pub(super) fn check(place: &Place, ring: &Ring, copy: &Path) -> Result<(), StoreError> {
+/// Whole, and every secret in it opens. Says how many connections there are.
+pub(super) fn check(place: &Place, ring: &Ring, copy: &Path) -> Result<u64, StoreError> {
     let sql = connect(place, copy)?;
     integrity_check(place, &sql)?;
     let keys = ring.keys(&sql)?;
-    row::each(&sql, place, |row| row.open(&keys).map(drop).map_err(|error| place.unsealed(error)))
+    let (mut count, mut apps) = (0, HashSet::new());
+    row::each(&sql, place, |row| {
+        row.open(&keys).and_then(|_| row.request_token(&keys)).map_err(|error| place.unsealed(error))?;
+        count += 1;
+        // Many connections share an app.
+        if apps.insert(row.app) { apps::client(&sql, &keys, place, row.app).map(drop) } else { Ok(()) }
+    })?;
+    Ok(count)
 }
 
 /// Opens a copy to look at it.

@@ -1,6 +1,7 @@
 //! The claim of one connection: a lock of the kernel's, and writes that compare before they swap (laws 2, 4, 8).
 
 use super::database::Database;
+use super::home;
 use super::lock::LockFile;
 use super::row;
 use super::writer::Job;
@@ -52,13 +53,17 @@ impl Held {
     /// so that what `restore` brings back holds the newest tokens (law 1).
     fn write(&self, from: &Version, next: &Connection, late: bool) -> Result<(), WriteError> {
         let (number, none) = (self.number, (self.name.clone(), self.address.clone()));
-        let (from, next) = (from.clone(), next.clone());
+        let (from, next, none_address) = (from.clone(), next.clone(), self.address.clone());
         let job = Job::new(move |batch| {
             let none = || StoreError::NoSuchConnection { name: none.0.clone(), store: none.1.clone() };
             let row =
                 row::numbered(batch.sql, number).map_err(|error| batch.failed(error))?.ok_or_else(none)?;
             if row.removed_at.is_some() && !late {
                 return Err(none().into());
+            }
+            // In this very transaction: whoever hands the store over waits for the intents that stand before.
+            if !late && let (_, Some(to)) = home::kept(batch.sql).map_err(|error| batch.failed(error))? {
+                return Err(StoreError::HandedOver { store: none_address.clone(), to }.into());
             }
             let now = row.open(batch.keys).map_err(|error| batch.unsealed(error))?;
             if now.version() != from {

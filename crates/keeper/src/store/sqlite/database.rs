@@ -26,11 +26,16 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// Where the outcome of a job comes.
+pub(super) type Answered = mpsc::Receiver<Result<(), WriteError>>;
+
 /// A database that is there, and opens.
 pub(super) struct Database {
     pub(super) place: Place,
     pub(super) tenant: String,
-    ring: Arc<Ring>,
+    /// The store's id.
+    pub(super) store: String,
+    pub(super) ring: Arc<Ring>,
     /// Which file it is: another one may be put in its place.
     pub(super) identity: unix::Identity,
     readers: Mutex<Vec<Reader>>,
@@ -62,13 +67,14 @@ impl Database {
         let is_upgraded = upgrade::upgrade(place, &reader.sql)?;
         let meta = Meta::read(&reader.sql).map_err(|error| place.at("read").failed(error))?;
         meta.is_not_older_than(place, mark)?;
-        let ring = Ring::open(place, &options.master_key, meta.store, &reader.sql)?;
+        let ring = Ring::open(place, &options.master_key, meta.store.clone(), &reader.sql)?;
         if is_upgraded {
             Copies::default().make(place, &ring, &reader.sql);
         }
         Ok(Some(Arc::new(Self {
             place: place.clone(),
             tenant: options.tenant.clone(),
+            store: meta.store,
             ring: Arc::new(ring),
             identity,
             readers: Mutex::new(vec![reader]),
@@ -159,13 +165,26 @@ impl Database {
 
     /// Has the writing thread do this, together with what else waits, and returns once it is durable.
     pub(super) fn write(&self, job: Job) -> Result<(), WriteError> {
+        self.end(&self.begin(job)?)
+    }
+
+    /// The first half of [`Self::write`], for who has several to hand over.
+    pub(super) fn begin(&self, job: Job) -> Result<Answered, WriteError> {
         let start = || Writer::start(self.place.clone(), self.tenant.clone(), Arc::clone(&self.ring));
         let writer = self.writer.get_or_init(|| start().map_err(|error| error.to_string()));
-        let lost = |why: &str| StoreError::io("write", &self.place.path)(io::Error::other(why.to_owned()));
-        let writer = writer.as_ref().map_err(|error| lost(error))?;
+        let writer = writer.as_ref().map_err(|error| self.lost(error))?;
         let (answer, answered) = mpsc::sync_channel(1);
-        writer.hand_over(job, answer).map_err(|()| lost("the writing thread has ended"))?;
-        answered.recv().map_err(|_| lost("the writing thread has ended"))?
+        writer.hand_over(job, answer).map_err(|()| self.lost("the writing thread has ended"))?;
+        Ok(answered)
+    }
+
+    /// The second half: waits until it is durable.
+    pub(super) fn end(&self, answered: &Answered) -> Result<(), WriteError> {
+        answered.recv().map_err(|_| self.lost("the writing thread has ended"))?
+    }
+
+    fn lost(&self, why: &str) -> StoreError {
+        StoreError::io("write", &self.place.path)(io::Error::other(why.to_owned()))
     }
 
     /// Before a claim: is this still what was written last?

@@ -28,11 +28,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn good(what: impl Into<String>) -> Self {
+    pub(crate) fn good(what: impl Into<String>) -> Self {
         Self { what: what.into(), is_good: true, remedy: None }
     }
 
-    fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), is_good: false, remedy: Some(remedy.into()) }
     }
 
@@ -238,6 +238,12 @@ fn age(place: &Place, meta: &Meta, mark: i64, rows_are_newest: bool) -> Finding 
 
 fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     let path = place.backup();
+    if fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() > backup::LARGE) {
+        return Finding::good(format!(
+            "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
+            place.path.display()
+        ));
+    }
     let Ok(metadata) = fs::metadata(&path) else {
         return Finding::bad(
             format!("there is no backup {}", path.display()),
@@ -245,7 +251,7 @@ fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
         );
     };
     let checked = match ring {
-        Some(ring) => backup::check(place, ring, &path),
+        Some(ring) => backup::check(place, ring, &path).map(drop),
         None => backup::connect(place, &path).and_then(|sql| backup::integrity_check(place, &sql)),
     };
     if let Err(error) = checked {

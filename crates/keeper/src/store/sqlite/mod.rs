@@ -14,6 +14,8 @@
 //! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `upgrade` | databases of earlier versions | 5 |
 //! | `backup` | the newest good copy | 5 |
+//! | `copy` | a copy to keep elsewhere, made while others write | 5 |
+//! | `home` | where it is in use: a copy is known by it | 2, 7 |
 //! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
 //! | `failure` | what SQLite says, in our words | |
 
@@ -21,9 +23,11 @@ mod apps;
 mod backup;
 mod batch;
 mod claim;
+mod copy;
 mod database;
 mod examine;
 mod failure;
+mod home;
 mod keys;
 mod lock;
 mod mount;
@@ -35,16 +39,17 @@ mod schema;
 mod upgrade;
 mod writer;
 
-use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
 use crate::seal::MasterKey;
 use crate::store::rekey::Rekey;
 use crate::store::sealed::row::Row;
 use crate::unix;
 use batch::{Batch, now};
 use claim::Held;
-use database::Database;
-use database::View;
+pub use copy::Copied;
+use database::{Answered, Database, View};
 pub use examine::Finding;
+use home::Home;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
 use place::Place;
@@ -134,6 +139,36 @@ impl Sqlite {
         examine::examine(path.as_ref(), options)
     }
 
+    /// Writes a copy of the database to `to`, as it is now, while others go on writing; `progress` hears how many of how
+    /// many pages are done. It is there, durable, only once every secret in it has been opened.
+    ///
+    /// # Errors
+    /// When there is no database, `to` is there already or cannot be written, or the copy is not good.
+    pub fn backup(
+        &self,
+        to: impl AsRef<Path>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Copied, StoreError> {
+        let database = self.database()?.ok_or_else(|| self.no_database())?;
+        copy::write(&self.place, &database, to.as_ref(), progress)
+    }
+
+    /// Puts a copy that [`Self::backup`] wrote into the database's place, once every secret in it has been opened.
+    /// Returns where the database that was there is kept now, where there was one. What is in place then is a copy
+    /// ([`Standing::Copy`]).
+    ///
+    /// # Errors
+    /// When the copy is not good, does not open with this master key, or another process uses the database.
+    pub fn restore_from(
+        path: impl Into<PathBuf>,
+        from: impl AsRef<Path>,
+        options: &SqliteOptions,
+    ) -> Result<(Copied, Option<PathBuf>), StoreError> {
+        let place = Place::find(&path.into())?;
+        place.check_key(options.master_key.source())?;
+        restore::restore_from(&place, from.as_ref(), &options.master_key)
+    }
+
     /// Puts the backup in the database's place, and returns where the damaged one is kept now.
     ///
     /// # Errors
@@ -167,6 +202,10 @@ impl Sqlite {
         }
         Database::create(&self.place, &self.options)?;
         self.database()?.ok_or_else(|| self.place.damaged("it went away while it was being made"))
+    }
+
+    fn no_database(&self) -> StoreError {
+        StoreError::io("read", &self.place.path)(std::io::ErrorKind::NotFound.into())
     }
 
     fn none(&self, name: &str) -> StoreError {
@@ -206,11 +245,46 @@ fn write(
     database: &Database,
     mut work: impl FnMut(&mut Batch<'_>) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
-    match database.write(Job::new(move |batch| Ok(work(batch)?))) {
-        Ok(()) => Ok(()),
-        Err(WriteError::Store(error)) => Err(error),
-        Err(WriteError::Moved(_)) => Err(database.place.damaged("a write that compares nothing was refused")),
+    database.write(Job::new(move |batch| Ok(work(batch)?))).map_err(|error| of_write(&database.place, error))
+}
+
+/// What a write says that compares nothing.
+fn of_write(place: &Place, error: WriteError) -> StoreError {
+    match error {
+        WriteError::Store(error) => error,
+        WriteError::Moved(_) => place.damaged("a write that compares nothing was refused"),
     }
+}
+
+/// What becomes of an app's client secret when a new connection brings another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secret {
+    /// The new one is in force: a person has just typed it.
+    Replaced,
+    /// The connection is refused: one wrong row of a list would be wrong for all connections of the app.
+    Kept,
+}
+
+/// A new connection with its app and its history.
+fn adding(parcel: Parcel, address: String, secret: Secret) -> Job {
+    let Parcel { connection, app, history } = parcel;
+    Job::new(move |batch| {
+        check_free(batch, &connection.name, &address)?;
+        if secret == Secret::Kept && !apps::agrees(batch, connection.profile.name, &app.client)? {
+            return Err(StoreError::OtherSecret.into());
+        }
+        let mut row = Row::new(batch.tenant, batch.keys, &connection, now());
+        if row::is_known(batch.sql, batch.tenant, &row.id).map_err(|error| batch.failed(error))? {
+            return Err(
+                StoreError::NameTaken { name: connection.name.clone(), store: address.clone() }.into()
+            );
+        }
+        put_given(batch, &mut row, connection.profile.name, &app)?;
+        row.number = row::next_number(batch.sql).map_err(|error| batch.failed(error))?;
+        let number = row.number;
+        batch.add(row, &connection)?;
+        Ok(batch.note(number, &history)?)
+    })
 }
 
 /// Refuses a name that another connection has.
@@ -310,16 +384,58 @@ impl Store for Sqlite {
 
     fn add(&self, connection: &Connection, app: &App) -> Result<(), StoreError> {
         check_name(&connection.name)?;
-        let (connection, app, address) = (connection.clone(), app.clone(), self.address());
-        write(&*self.database_or_new()?, move |batch| {
-            check_free(batch, &connection.name, &address)?;
-            let mut row = Row::new(batch.tenant, batch.keys, &connection, now());
-            if row::is_known(batch.sql, batch.tenant, &row.id).map_err(|error| batch.failed(error))? {
-                return Err(StoreError::NameTaken { name: connection.name.clone(), store: address.clone() });
-            }
-            put_given(batch, &mut row, connection.profile.name, &app)?;
-            row.number = row::next_number(batch.sql).map_err(|error| batch.failed(error))?;
-            batch.add(row, &connection)
+        let parcel = Parcel { connection: connection.clone(), app: app.clone(), history: Vec::new() };
+        let job = adding(parcel, self.address(), Secret::Replaced);
+        self.database_or_new()?.write(job).map_err(|error| of_write(&self.place, error))
+    }
+
+    /// As jobs that wait for nobody: they share transactions, and with them an fsync.
+    fn add_all(&self, parcels: &[Parcel]) -> Vec<Result<(), StoreError>> {
+        let address = self.address();
+        let hand_over = |parcel: &Parcel| {
+            check_name(&parcel.connection.name)?;
+            let database = self.database_or_new()?;
+            let answer = database.begin(adding(parcel.clone(), address.clone(), Secret::Kept));
+            Ok((database, answer.map_err(|error| of_write(&self.place, error))?))
+        };
+        let waiting: Vec<Result<(Arc<Database>, Answered), StoreError>> =
+            parcels.iter().map(hand_over).collect();
+        let answered = |waiting: Result<(Arc<Database>, Answered), StoreError>| {
+            let (database, answer) = waiting?;
+            database.end(&answer).map_err(|error| of_write(&self.place, error))
+        };
+        waiting.into_iter().map(answered).collect()
+    }
+
+    fn standing(&self) -> Result<Standing, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Standing::InUse) };
+        let (home, closed) =
+            database.read(|view| home::kept(view.sql).map_err(|error| view.failed(error)))?;
+        if let Some(to) = closed {
+            return Ok(Standing::Moved { to });
+        }
+        let here = Home::here(&self.place.path, &database.store);
+        let differs = home.as_deref().and_then(Home::read).zip(here);
+        let origin = differs.and_then(|(home, here)| home.differs(&here));
+        Ok(origin.map_or(Standing::InUse, Standing::Copy))
+    }
+
+    fn adopt(&self) -> Result<Standing, StoreError> {
+        let database = self.database()?.ok_or_else(|| self.no_database())?;
+        let here = Home::here(&self.place.path, &database.store).map(|here| here.write());
+        write(&database, move |batch| {
+            let update = "UPDATE meta SET home = ?1, closed = NULL";
+            batch.sql.execute(update, [&here]).map(drop).map_err(|error| batch.failed(error))
+        })?;
+        self.standing()
+    }
+
+    fn close(&self, to: &str) -> Result<(), StoreError> {
+        let database = self.database()?.ok_or_else(|| self.no_database())?;
+        let to = to.to_owned();
+        write(&database, move |batch| {
+            let update = "UPDATE meta SET closed = ?1";
+            batch.sql.execute(update, [&to]).map(drop).map_err(|error| batch.failed(error))
         })
     }
 

@@ -1,11 +1,15 @@
-//! What only a person decides: that the backup takes the place of a damaged database, or that an older database is the
+//! What only a person decides: that a backup takes the place of a damaged database, or that an older database is the
 //! one to go on from. Both want the store for themselves. Nothing is thrown away (law 5).
 
 use super::backup;
+use super::copy::Copied;
 use super::database::Meta;
+use super::keys::Ring;
 use super::lock::{LockFile, STORE};
 use super::place::Place;
 use super::schema::{self, Use};
+use super::upgrade;
+use crate::seal::MasterKey;
 use crate::store::StoreError;
 use crate::unix;
 use std::fs;
@@ -16,17 +20,66 @@ use std::path::{Path, PathBuf};
 pub(super) fn restore_backup(path: &Path) -> Result<PathBuf, StoreError> {
     let place = Place::find(path)?;
     let lock = alone(&place)?;
-    let backup = place.backup();
-    if !backup.exists() {
-        return Err(StoreError::io("read", backup)(io::ErrorKind::NotFound.into()));
+    let whole = |there: &Place| {
+        backup::connect(there, &there.path).and_then(|sql| backup::integrity_check(&place, &sql))
+    };
+    let (aside, ()) = replace(&place, &lock, &place.backup(), "damaged", whole)?;
+    Ok(aside.unwrap_or(place.path))
+}
+
+/// Puts a copy from elsewhere in the database's place, once every secret in it has been opened. Returns what is in it,
+/// and where the database is now that was there.
+pub(super) fn restore_from(
+    place: &Place,
+    from: &Path,
+    master: &MasterKey,
+) -> Result<(Copied, Option<PathBuf>), StoreError> {
+    unix::make_private_dir(&place.dir).map_err(StoreError::io("make", &place.dir))?;
+    let lock = alone(place)?;
+    let opens = |there: &Place| {
+        let of_copy = |error| said_of(from, error);
+        let sql = schema::connect(there, Use::Writing).map_err(of_copy)?;
+        schema::check(there, &sql).and_then(|()| upgrade::upgrade(there, &sql)).map_err(of_copy)?;
+        let store = Meta::read(&sql).map_err(|error| of_copy(there.at("read").failed(error)))?.store;
+        let ring = Ring::open(there, master, store, &sql).map_err(of_copy)?;
+        drop(sql);
+        let connections = backup::check(there, &ring, &there.path).map_err(of_copy)?;
+        let bytes = fs::metadata(&there.path).map_err(StoreError::io("read", &there.path))?.len();
+        Ok(Copied { connections, bytes })
+    };
+    let (aside, copied) = replace(place, &lock, from, "replaced", opens)?;
+    Ok((copied, aside))
+}
+
+/// What is wrong is wrong with the copy, whose name a person knows.
+fn said_of(from: &Path, error: StoreError) -> StoreError {
+    let path = from.to_owned();
+    match error {
+        StoreError::Damaged { reason, .. } => StoreError::Damaged { path, reason, backup: None },
+        StoreError::Closed { reason, remedy, .. } => StoreError::Closed { path, reason, remedy },
+        StoreError::Unsafe { reason, remedy, .. } => StoreError::Unsafe { path, reason, remedy },
+        other => other,
+    }
+}
+
+/// Prepares a copy, has it looked at, and puts it into the database's place.
+fn replace<T>(
+    place: &Place,
+    lock: &LockFile,
+    from: &Path,
+    aside: &str,
+    look: impl FnOnce(&Place) -> Result<T, StoreError>,
+) -> Result<(Option<PathBuf>, T), StoreError> {
+    if !from.exists() {
+        return Err(StoreError::io("read", from)(io::ErrorKind::NotFound.into()));
     }
     let copy = place.unfinished(".restored.new");
-    let change = prepare(&place, &copy, mark(&lock)?)?;
-    let damaged = move_aside(&place)?;
+    let (change, seen) = prepare(place, from, &copy, mark(lock)?, look)?;
+    let aside = move_aside(place, aside)?;
     let io = |error| StoreError::io("write", &place.path)(error);
     unix::take_free_name(&copy, &place.path).and_then(|()| unix::sync_dir(&place.dir)).map_err(io)?;
     lock.begin_anew(change).map_err(StoreError::io("write", lock.path()))?;
-    Ok(damaged.unwrap_or(place.path))
+    Ok((aside, seen))
 }
 
 /// Makes the database that is there the one to go on from, though more was written once.
@@ -52,19 +105,26 @@ fn mark(lock: &LockFile) -> Result<i64, StoreError> {
     lock.mark(STORE).map_err(StoreError::io("read", lock.path()))
 }
 
-/// A copy of the backup that is newer than all that was, durable, under a name of its own.
-fn prepare(place: &Place, copy: &Path, mark: i64) -> Result<i64, StoreError> {
+/// A copy that is newer than all that was, durable, under a name of its own.
+fn prepare<T>(
+    place: &Place,
+    from: &Path,
+    copy: &Path,
+    mark: i64,
+    look: impl FnOnce(&Place) -> Result<T, StoreError>,
+) -> Result<(i64, T), StoreError> {
     let io = |error| StoreError::io("write", copy)(error);
     let there = Place { path: copy.to_owned(), dir: place.dir.clone() };
     remove(&there);
     drop(unix::create_private(copy).map_err(io)?);
-    fs::copy(place.backup(), copy).map_err(io)?;
-    let prepared = backup::connect(place, copy)
-        .and_then(|sql| backup::integrity_check(place, &sql))
-        .and_then(|()| raise(&there, mark))
-        .and_then(|change| {
-            fs::File::open(copy).and_then(|file| file.sync_all()).map_err(io).map(|()| change)
-        });
+    fs::copy(from, copy).map_err(io)?;
+    // What is copied has its own rights, and its owner may have given it to all.
+    unix::make_private(copy).map_err(io)?;
+    let prepared = look(&there).and_then(|seen| {
+        let change = raise(&there, mark)?;
+        fs::File::open(copy).and_then(|file| file.sync_all()).map_err(io)?;
+        Ok((change, seen))
+    });
     // Closed, SQLite has left nothing in its other two files.
     for file in [there.wal(), there.shm()] {
         let _ = fs::remove_file(file);
@@ -98,8 +158,8 @@ fn raise(place: &Place, mark: i64) -> Result<i64, StoreError> {
 
 /// Moves the database out of the way, its -wal file first: left behind, it would be taken for its successor's. `None`
 /// when there is no database.
-fn move_aside(place: &Place) -> Result<Option<PathBuf>, StoreError> {
-    let named = |number: u32, ending: &str| place.beside(&format!(".damaged-{number}{ending}"));
+fn move_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {
+    let named = |number: u32, ending: &str| place.beside(&format!(".{why}-{number}{ending}"));
     let is_free = |number: &u32| !named(*number, "").exists() && !named(*number, "-wal").exists();
     let Some(number) = (1..).find(is_free) else { return Ok(None) };
     let aside = named(number, "");

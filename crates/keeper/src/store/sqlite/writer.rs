@@ -7,7 +7,9 @@
 
 use super::backup::Copies;
 use super::batch::Batch;
+use super::database::Meta;
 use super::failure::At;
+use super::home::Home;
 use super::keys::Ring;
 use super::lock::{LockFile, STORE};
 use super::place::{BesideIt, Place};
@@ -96,6 +98,17 @@ struct Writing {
 struct Opened {
     sql: rusqlite::Connection,
     beside: BesideIt,
+    /// Where the database is in use from here on, where nobody has said so yet.
+    home: Option<String>,
+}
+
+impl Opened {
+    fn open(place: &Place) -> Result<Self, StoreError> {
+        let sql = schema::connect(place, Use::Writing)?;
+        let meta = Meta::read(&sql).map_err(|error| place.at("write").failed(error))?;
+        let home = Home::here(&place.path, &meta.store).map(|home| home.write());
+        Ok(Self { sql, beside: place.beside_it(), home })
+    }
 }
 
 /// What came of a transaction.
@@ -179,7 +192,7 @@ impl Writing {
         let (place, at) = (&self.place, At { place: &self.place, action: "write" });
         let opened = match self.opened.take() {
             Some(opened) => opened,
-            None => Opened { sql: schema::connect(place, Use::Writing)?, beside: place.beside_it() },
+            None => Opened::open(place)?,
         };
         let opened = self.opened.insert(opened);
         is_in_its_place(place, opened)?;
@@ -187,8 +200,10 @@ impl Writing {
             .sql
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| at.failed(error))?;
-        let count = "UPDATE meta SET changes = changes + 1 RETURNING changes";
-        let change = transaction.query_row(count, [], |row| row.get(0)).map_err(|error| at.failed(error))?;
+        let count = "UPDATE meta SET changes = changes + 1, home = coalesce(home, ?1) RETURNING changes";
+        let change = transaction
+            .query_row(count, [&opened.home], |row| row.get(0))
+            .map_err(|error| at.failed(error))?;
         let keys = self.ring.keys(&transaction)?;
         let mut done = Done::default();
         for (job, _) in jobs {

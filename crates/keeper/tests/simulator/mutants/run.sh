@@ -4,7 +4,7 @@
 #
 #   run.sh                        every mutant
 #   run.sh --only NAME [NAME...]  some of them
-#   SEEDS=5000 run.sh             how many seeds a mutant may survive (2000)
+#   SEEDS=5000 run.sh             how many seeds a mutant may survive (2000, or what its patch says)
 #
 # Works in a copy of the tree in a temporary directory, which it removes; nothing here is written. Prints a table; ends
 # with 1 when a mutant was not caught, or caught as another law than the patch says, or when a patch no longer applies.
@@ -12,7 +12,6 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(git -C "$here" rev-parse --show-toplevel)"
-seeds="${SEEDS:-2000}"
 
 mutants=()
 if [[ ${1:-} == --only ]]; then
@@ -42,9 +41,9 @@ build() {
     sed -n 's/.*"executable":"\([^"]*simulator[^"]*\)".*/\1/p' | tail -n 1
 }
 
-# Runs seeds; prints "LAW SEED" of the first that was found to break a law.
+# Runs so many seeds; prints "LAW SEED" of the first that was found to break a law.
 hunt() {
-  SIMULATE_BRIEF=1 SIMULATE_SEEDS="$seeds" "$1" no_seed --nocapture 2>&1 |
+  SIMULATE_BRIEF=1 SIMULATE_SEEDS="$2" "$1" no_seed --nocapture 2>&1 |
     sed -n 's/^run \([0-9]*\) breaks law \([0-9]*\):.*/\2 \1/p' | sort -k2n | head -n 1
 }
 
@@ -58,6 +57,8 @@ for mutant in "${mutants[@]}"; do
   fi
   law="$(sed -n '1s/^law \([0-9]*\):.*/\1/p' "$patch")"
   what="$(sed -n '1s/^law [0-9]*: //p' "$patch")"
+  seeds="${SEEDS:-$(sed -n '2s/^seeds: //p' "$patch")}"
+  seeds="${seeds:-2000}"
   if ! git apply --whitespace=nowarn "$patch" 2>"$work/apply.log"; then
     printf '| %s | %s | %s | THE PATCH NO LONGER APPLIES | |\n' "$mutant" "$what" "$law"
     cat "$work/apply.log" >&2
@@ -70,7 +71,7 @@ for mutant in "${mutants[@]}"; do
     grep -E '^error' -A 8 "$work/build.log" >&2 || true
     failed=1
   else
-    read -r found seed <<<"$(hunt "$simulator")" || true
+    read -r found seed <<<"$(hunt "$simulator" "$seeds")" || true
     if [[ -z ${found:-} ]]; then
       printf '| %s | %s | %s | NOT CAUGHT | %s |\n' "$mutant" "$what" "$law" "$seeds"
       failed=1

@@ -1,0 +1,219 @@
+//! Rows of `connections`: found, locked, read and written.
+
+use super::failure::Stop;
+use super::link::{Link, Value};
+use super::place::Place;
+use super::server::{Server, Work};
+use crate::store::StoreError;
+use crate::store::sealed::row::Row;
+use perennial_core::Connection;
+use perennial_core::connection::Version;
+use tokio_postgres::types::{FromSql, Type};
+
+const COLUMNS: &str = "number, tenant, id, name, app, due_at, intent, key, record, company, request_token, known_since, \
+                       created_at, removed_at, changed, seal";
+/// How many they are: what a query adds stands behind them.
+const COUNT: usize = 16;
+
+/// The one that is called by a name now.
+pub(super) const NAMED: &str = "tenant = $1 AND name = $2 AND removed_at IS NULL";
+/// The one of a number, also when it was put away.
+pub(super) const NUMBERED: &str = "tenant = $1 AND number = $2";
+/// What was last put away under a name.
+pub(super) const REMOVED: &str =
+    "tenant = $1 AND name = $2 AND removed_at IS NOT NULL ORDER BY removed_at DESC, changed DESC";
+
+/// A value of a row, of the type that it was written with.
+pub(super) fn get<'a, T: FromSql<'a>>(
+    place: &Place,
+    row: &'a tokio_postgres::Row,
+    column: usize,
+) -> Result<T, StoreError> {
+    row.try_get(column).map_err(|error| {
+        place.damaged(format!("it holds what Perennial has not written ({})", crate::http::innermost(&error)))
+    })
+}
+
+/// Reads the first row for which `condition` holds, with the number of the newest data key.
+pub(super) async fn look(
+    server: &Server,
+    link: &Link<'_>,
+    condition: &str,
+    value: Value<'_>,
+) -> Result<Option<(Row, Option<i64>)>, Stop> {
+    let s = &server.place.schema;
+    let query = format!(
+        "SELECT {COLUMNS}, (SELECT max(number) FROM {s}.data_keys) FROM {s}.connections WHERE {condition} LIMIT 1"
+    );
+    let found = link.row(&query, &[(&server.options.tenant, Type::TEXT), value]).await?;
+    let read = |row| Ok((read(&server.place, &row)?, get(&server.place, &row, COUNT)?));
+    found.map(read).transpose().map_err(|error: StoreError| error.into())
+}
+
+/// Some rows behind this number, in their order, with the number of the newest data key: a million of them do not fit
+/// into memory.
+pub(super) async fn some_behind(
+    server: &Server,
+    link: &Link<'_>,
+    behind: i64,
+) -> Result<(Vec<Row>, Option<i64>), Stop> {
+    let (s, place) = (&server.place.schema, &server.place);
+    let query = format!(
+        "SELECT {COLUMNS}, (SELECT max(number) FROM {s}.data_keys) FROM {s}.connections \
+         WHERE tenant = $1 AND number > $2 ORDER BY number LIMIT 500"
+    );
+    let values = [(&server.options.tenant as _, Type::TEXT), (&behind as _, Type::INT8)];
+    let (mut rows, mut newest) = (Vec::new(), None);
+    for found in link.rows(&query, &values).await? {
+        rows.push(read(place, &found)?);
+        newest = get(place, &found, COUNT)?;
+    }
+    Ok((rows, newest))
+}
+
+impl Work<'_> {
+    /// Locks the first row for which `condition` holds, until this transaction ends.
+    pub(super) async fn lock(&self, condition: &str, value: Value<'_>) -> Result<Option<Row>, Stop> {
+        let query =
+            format!("SELECT {COLUMNS} FROM {}.connections WHERE {condition} LIMIT 1 FOR UPDATE", self.s);
+        let found = self.link.row(&query, &[(&self.tenant, Type::TEXT), value]).await?;
+        Ok(found.map(|row| read(self.link.place(), &row)).transpose()?)
+    }
+
+    /// True when an earlier attempt, whose outcome nobody knew, has written this row.
+    pub(super) fn was_mine(&self, row: &Row) -> bool {
+        self.earlier.contains(&row.changed)
+    }
+
+    /// Opens a row.
+    pub(super) fn open(&self, row: &Row) -> Result<Connection, StoreError> {
+        row.open(self.keys).map_err(|error| self.unsealed(error))
+    }
+
+    pub(super) fn unsealed(&self, error: impl Into<crate::store::sealed::Unsealed>) -> StoreError {
+        self.link.place().unsealed(error)
+    }
+
+    /// Compares, and swaps (law 8). `None` when this was done before, by an attempt whose outcome nobody knew; the row
+    /// is written once more then, so that what comes after it on the server, a standby's word too, covers both.
+    pub(super) async fn swap(
+        &self,
+        mut row: Row,
+        from: &Version,
+        next: &Connection,
+    ) -> Result<Option<Connection>, Stop> {
+        let now = self.open(&row)?;
+        if self.was_mine(&row) {
+            self.seal_and_write(row).await?;
+            return Ok(None);
+        }
+        if now.version() != *from {
+            return Err(Stop::Moved(Box::new(now)));
+        }
+        let next = Connection { id: now.id.clone(), name: now.name.clone(), ..next.clone() };
+        row.put(self.keys, &next).map_err(|error| self.unsealed(error))?;
+        self.seal_and_write(row).await?;
+        Ok(Some(now))
+    }
+
+    /// Puts a connection away, or brings it back. One that was altered stays as it is under its seal, so that this
+    /// makes nothing good that was not.
+    pub(super) async fn put_away(&self, row: Row, removed_at: Option<i64>) -> Result<(), Stop> {
+        if row.is_sealed(self.keys) {
+            return self.seal_and_write(Row { removed_at, ..row }).await;
+        }
+        let update = format!("UPDATE {}.connections SET removed_at = $2 WHERE number = $1", self.s);
+        self.link.rows(&update, &[(&row.number, Type::INT8), (&removed_at, Type::INT8)]).await.map(drop)
+    }
+
+    /// A number that no row has had. It is sealed with the row, so it is drawn before the row is written.
+    pub(super) async fn next_number(&self) -> Result<i64, Stop> {
+        let next = format!("SELECT nextval('{}.connection_numbers')", self.s);
+        let row = self.link.row(&next, &[]).await?;
+        let row = row.ok_or_else(|| self.link.place().damaged("it counts no connections"))?;
+        Ok(get(self.link.place(), &row, 0)?)
+    }
+
+    /// Seals a row and writes it in place of the one of its number.
+    pub(super) async fn seal_and_write(&self, row: Row) -> Result<(), Stop> {
+        let row = self.sealed(row)?;
+        let update = format!(
+            "UPDATE {}.connections SET name = $2, app = $3, due_at = $4, intent = $5, key = $6, record = $7, \
+             company = $8, request_token = $9, known_since = $10, removed_at = $11, changed = $12, seal = $13 \
+             WHERE number = $1",
+            self.s
+        );
+        let values: [Value<'_>; 13] = [
+            (&row.number, Type::INT8),
+            (&row.name, Type::TEXT),
+            (&row.app, Type::INT8),
+            (&row.due_at, Type::INT8),
+            (&row.intent, Type::TEXT),
+            (&row.key, Type::INT8),
+            (&row.record, Type::TEXT),
+            (&row.company, Type::TEXT),
+            (&row.request_token, Type::TEXT),
+            (&row.known_since, Type::INT8),
+            (&row.removed_at, Type::INT8),
+            (&row.changed, Type::INT8),
+            (&row.seal, Type::TEXT),
+        ];
+        self.link.rows(&update, &values).await.map(drop)
+    }
+
+    /// Seals a new row and writes it.
+    pub(super) async fn insert(&self, row: Row) -> Result<(), Stop> {
+        let row = self.sealed(row)?;
+        let insert = format!(
+            "INSERT INTO {}.connections ({COLUMNS}) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            self.s
+        );
+        let values: [Value<'_>; COUNT] = [
+            (&row.number, Type::INT8),
+            (&row.tenant, Type::TEXT),
+            (&row.id, Type::TEXT),
+            (&row.name, Type::TEXT),
+            (&row.app, Type::INT8),
+            (&row.due_at, Type::INT8),
+            (&row.intent, Type::TEXT),
+            (&row.key, Type::INT8),
+            (&row.record, Type::TEXT),
+            (&row.company, Type::TEXT),
+            (&row.request_token, Type::TEXT),
+            (&row.known_since, Type::INT8),
+            (&row.created_at, Type::INT8),
+            (&row.removed_at, Type::INT8),
+            (&row.changed, Type::INT8),
+            (&row.seal, Type::TEXT),
+        ];
+        self.link.rows(&insert, &values).await.map(drop)
+    }
+
+    fn sealed(&self, mut row: Row) -> Result<Row, StoreError> {
+        row.changed = self.change;
+        row.seal(self.keys).map_err(|error| self.unsealed(error))?;
+        Ok(row)
+    }
+}
+
+fn read(place: &Place, row: &tokio_postgres::Row) -> Result<Row, StoreError> {
+    Ok(Row {
+        number: get(place, row, 0)?,
+        tenant: get(place, row, 1)?,
+        id: get(place, row, 2)?,
+        name: get(place, row, 3)?,
+        app: get(place, row, 4)?,
+        due_at: get(place, row, 5)?,
+        intent: get(place, row, 6)?,
+        key: get(place, row, 7)?,
+        record: get(place, row, 8)?,
+        company: get(place, row, 9)?,
+        request_token: get(place, row, 10)?,
+        known_since: get(place, row, 11)?,
+        created_at: get(place, row, 12)?,
+        removed_at: get(place, row, 13)?,
+        changed: get(place, row, 14)?,
+        seal: get(place, row, 15)?,
+    })
+}
