@@ -28,7 +28,8 @@ pub(crate) struct Place {
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 22] = [
+const STORE: [&str; 23] = [
+    "key",
     "schema",
     "run",
     "token",

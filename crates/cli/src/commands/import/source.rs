@@ -175,7 +175,7 @@ fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, 
         let key =
             key.ok_or_else(|| Trouble::usage("which master key?", "name it: --from-master-key file:PATH"))?;
         let tenant = import.from_tenant.as_deref().unwrap_or(&session.globals.tenant);
-        Ok(SqliteOptions::new(key).tenant(tenant))
+        Ok(SqliteOptions::new(session.key_from(key)).tenant(tenant))
     };
     if let Choice::Sqlite(file) = choice
         && !file.exists()
@@ -187,7 +187,7 @@ fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, 
         if trouble.message.contains("does not open") { trouble.hinting(hint) } else { trouble }
     })?;
     let store = opened.shared();
-    let places = stores::places(import.from_master_key.as_ref().or(session.globals.master_key.as_ref()));
+    let places = session.places_with(import.from_master_key.as_ref());
     Keeper::open_shared(Arc::clone(&store), Options { places, ..session.options()? }).drain();
     let names = store.names()?;
     let (total, address) = (u64::try_from(names.len()).unwrap_or(0), store.address());

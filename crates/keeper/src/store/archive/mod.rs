@@ -371,7 +371,7 @@ mod tests {
         let wrong = read(&bytes, &passphrase("wrong")).unwrap_err();
         assert!(matches!(wrong, ArchiveError::WrongKey("passphrase")), "{wrong}");
         let dir = tempfile::tempdir().unwrap();
-        let key = ArchiveKey::Master(crate::seal::KeySource::File(dir.path().join("master.key")));
+        let key = ArchiveKey::Master(crate::seal::KeySource::File(dir.path().join("master.key")).into());
         let other = read(&bytes, &key).unwrap_err();
         assert!(matches!(other, ArchiveError::OtherKind("passphrase")), "{other}");
         assert!(matches!(read(b"scribble", &key), Err(ArchiveError::NoArchive)));

@@ -160,8 +160,9 @@ async fn one<T: for<'a> FromSql<'a>>(link: &Link<'_>, query: &str) -> Result<T, 
 
 fn told(error: &StoreError) -> Finding {
     let remedy = match error {
-        StoreError::Unsafe { remedy, .. } | StoreError::BadAddress { remedy, .. } => remedy.as_str(),
-        StoreError::Closed { .. } => "name the master key that it was made with: --master-key file:PATH",
+        StoreError::Unsafe { remedy, .. }
+        | StoreError::BadAddress { remedy, .. }
+        | StoreError::Closed { remedy, .. } => remedy.as_str(),
         StoreError::Damaged { .. } => "what was altered comes back from a backup of the database",
         StoreError::Server { failure: ServerFailure::ReadOnly, .. } => {
             "name the primary; with several hosts: target_session_attrs=read-write"

@@ -40,13 +40,8 @@ impl Finding {
 
     fn of(error: &StoreError, place: Option<&Place>) -> Self {
         let remedy = match error {
-            StoreError::Unsafe { remedy, .. } => remedy.clone(),
+            StoreError::Unsafe { remedy, .. } | StoreError::Closed { remedy, .. } => remedy.clone(),
             StoreError::Damaged { .. } => mending(place),
-            StoreError::Closed { .. } => {
-                "name the master key that it was made with: --master-key file:PATH; if this is that key, the database is \
-                 damaged: perennial doctor --restore-backup"
-                    .to_owned()
-            }
             _ => "put that right, then: perennial doctor".to_owned(),
         };
         let area = match error {
@@ -62,7 +57,8 @@ impl Finding {
 const OLD: Duration = Duration::from_secs(31 * 86_400);
 
 pub(super) fn examine(path: &Path, options: &SqliteOptions) -> Vec<Finding> {
-    let place = match Place::find(path).and_then(|place| place.check_key(&options.master_key).map(|()| place))
+    let place = match Place::find(path)
+        .and_then(|place| place.check_key(options.master_key.source()).map(|()| place))
     {
         Ok(place) => place,
         Err(error) => return vec![Finding::of(&error, None)],
