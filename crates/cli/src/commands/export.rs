@@ -235,7 +235,7 @@ impl Export {
         }
         let key =
             self.archive_key.clone().or(session.globals.master_key.clone()).or_else(stores::standard_key);
-        key.map(ArchiveKey::Master)
+        key.map(|source| ArchiveKey::Master(session.key_from(source)))
             .ok_or_else(|| Trouble::usage("with which key is the archive sealed?", "name one: --passphrase"))
     }
 }

@@ -80,9 +80,9 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
         }
     }
     if !matches!(choice, Choice::SapSample(_))
-        && let KeySource::File(path) = session.sqlite_options()?.master_key
+        && let KeySource::File(path) = session.master_key()?.source()
     {
-        key_file(&mut report, &path);
+        key_file(&mut report, path);
     }
     room(&mut report, &choice);
     let is_explained = report.is_anything_wrong();
