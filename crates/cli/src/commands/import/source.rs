@@ -171,9 +171,8 @@ fn from_key(session: &Session, import: &Import) -> Result<MasterKey, Trouble> {
 /// Another store of Perennial's. Nothing of it is changed, but what it had to rescue is taken in there first.
 fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, Trouble> {
     let options = || {
-        let key = from_key(session, import)?;
         let tenant = import.from_tenant.as_deref().unwrap_or(&session.globals.tenant);
-        Ok(SqliteOptions::new(key).tenant(tenant))
+        Ok(SqliteOptions::new(from_key(session, import)?).tenant(tenant))
     };
     if let Choice::Sqlite(file) = choice
         && !file.exists()
