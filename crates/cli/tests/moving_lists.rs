@@ -50,6 +50,8 @@ fn a_grant_from_a_list_works_and_a_second_import_finds_it_there() {
     let token = grant(&world);
     let list = file(&world, "grants.csv", &(HEADER.to_owned() + &row(&world, "acme", &token)));
     let before = world.requests();
+    let ended = world.keep(&["import", text(&list), "--as", "west"]);
+    ended.is_trouble(&world, 2, "a list names its connections itself", "leave --as out");
     let ended = world.keep_ok(&["import", text(&list), "--dry-run"]);
     assert!(ended.stdout.contains("would take in 1") && !world.database().exists(), "{ended:?}");
     let ended = world.keep_ok(&["import", text(&list)]);

@@ -94,6 +94,7 @@ fn file(import: &Import, head: &[u8], defaults: Defaults) -> Result<Source, Trou
     let path = &import.from;
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     if !head.starts_with(b"{") {
+        names_itself(import)?;
         return list::csv(path, defaults);
     }
     // An environment is one object over many lines; a list has one a line.
@@ -106,7 +107,19 @@ fn file(import: &Import, head: &[u8], defaults: Defaults) -> Result<Source, Trou
             return list::postman(path, &environment, import.name.as_deref(), &defaults);
         }
     }
+    names_itself(import)?;
     list::json_lines(path, defaults)
+}
+
+/// A list has a column for names.
+fn names_itself(import: &Import) -> Result<(), Trouble> {
+    match import.name {
+        Some(_) => Err(Trouble::usage(
+            "a list names its connections itself",
+            "leave --as out, and fill the column name in",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// An archive that export wrote. It is read while it is taken in; what is wrong with it shows where it begins.
