@@ -83,9 +83,12 @@ impl Report<'_> {
 
     /// Only a database can be put back, or taken for good.
     fn mend(&mut self, doctor: &Doctor) -> Result<(), Trouble> {
-        let Choice::Sqlite(file) = self.session.globals.choice()? else {
-            let hint = "name the database: perennial doctor --store sqlite:FILE";
-            return Err(Trouble::usage("this store has no backup that Perennial makes", hint));
+        let hint = "name the database: perennial doctor --store sqlite:FILE";
+        let none = |what: &str| Err(Trouble::usage(what, hint));
+        let file = match self.session.globals.choice()? {
+            Choice::Sqlite(file) => file,
+            Choice::SapSample(_) => return none("SAP's two files have no backup"),
+            Choice::Postgres(_) => return none("backups of a database on a server are its administrator's"),
         };
         if doctor.restore_backup {
             let aside = Sqlite::restore_backup(&file)?;
