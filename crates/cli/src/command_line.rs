@@ -54,6 +54,7 @@ pub(crate) enum Verb {
     Policy(commands::policy::PolicyArgs),
     Import(commands::import::Import),
     Export(commands::export::Export),
+    Key(commands::key::Key),
     Backup(commands::backup::Backup),
     Restore(commands::backup::Restore),
     Adopt(commands::adopt::Adopt),

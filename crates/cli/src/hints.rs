@@ -116,7 +116,8 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
             return Trouble::new(Exit::Usage, message, hint);
         }
         StoreError::NameTaken { name, .. } => {
-            let hint = format!("choose another name, or give that one another: perennial rename {name} OTHER");
+            let hint =
+                format!("choose another name, or give that one another: perennial rename {name} OTHER");
             return Trouble::new(Exit::Usage, message, hint);
         }
         StoreError::BadName { .. } => {
@@ -141,10 +142,8 @@ fn of_store(error: &StoreError, place: &Place) -> Trouble {
             ),
             None => "it has not been touched; this says what is wrong: perennial doctor".to_owned(),
         },
-        StoreError::Closed { .. } => {
-            "name the master key that it was sealed with, --master-key file:PATH or env:NAME; to see which one is used: \
-             perennial doctor"
-                .to_owned()
+        StoreError::Closed { remedy, .. } => {
+            format!("{remedy}; to see which keys there are, and what needs them: perennial key check")
         }
         StoreError::HandedOver { .. } => {
             "use the other one; or, if this is to be in use again and the other one no more: perennial adopt".to_owned()

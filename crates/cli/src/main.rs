@@ -60,6 +60,7 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
+        Verb::Key(key) => commands::key::carry_out(session, &key),
         Verb::Backup(backup) => commands::backup::carry_out(session, &backup),
         Verb::Restore(restore) => commands::backup::restore(session, &restore),
         Verb::Adopt(adopt) => commands::adopt::carry_out(session, &adopt),

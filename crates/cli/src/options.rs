@@ -25,7 +25,8 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// What secrets are sealed with: file:PATH or env:NAME [default: a file in the XDG configuration directory]
+    /// What secrets are sealed with: file:PATH, env:NAME, command:WORDS, systemd:NAME or passphrase [default: a file in
+    /// the XDG configuration directory]
     #[arg(long, global = true, value_name = "SOURCE", env = env_vars::MASTER_KEY, help_heading = "Global options")]
     pub(crate) master_key: Option<KeySource>,
 

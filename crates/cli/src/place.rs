@@ -28,7 +28,8 @@ pub(crate) struct Place {
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 22] = [
+const STORE: [&str; 23] = [
+    "key",
     "schema",
     "run",
     "token",
@@ -53,7 +54,8 @@ const STORE: [&str; 22] = [
     "adopt",
 ];
 /// Verbs that reach for the network.
-const NETWORK: [&str; 8] = ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover"];
+const NETWORK: [&str; 9] =
+    ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover", "doctor"];
 /// Verbs that obtain a grant.
 const OBTAINING: [&str; 3] = ["run", "add", "reauthorize"];
 

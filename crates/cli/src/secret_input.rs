@@ -56,6 +56,71 @@ pub(crate) struct RefreshTokenSource {
     refresh_token: Option<String>,
 }
 
+/// Where an archive's passphrase comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PassphraseSource {
+    /// Ask for the archive's passphrase on the terminal
+    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_env"], help_heading = "Secrets")]
+    pub(crate) passphrase: bool,
+
+    /// Read the archive's passphrase from this file; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env", help_heading = "Secrets")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Read the archive's passphrase from this environment variable
+    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
+    pub(crate) passphrase_env: Option<String>,
+}
+
+/// A passphrase shorter than this is guessed in spite of Argon2id.
+const SHORTEST: usize = 12;
+
+impl PassphraseSource {
+    /// True when an archive is to be sealed with one.
+    pub(crate) fn is_named(&self) -> bool {
+        self.passphrase || self.passphrase_file.is_some() || self.passphrase_env.is_some()
+    }
+
+    /// A new one: typed twice where it is typed, and not too short.
+    pub(crate) fn choose(&self) -> Result<Zeroizing<String>, Trouble> {
+        let text = self.read()?;
+        if text.chars().count() < SHORTEST {
+            let hint =
+                format!("choose at least {SHORTEST} characters: some words that nobody would put together");
+            return Err(Trouble::usage("the passphrase is too short", hint));
+        }
+        let is_typed = self.passphrase_file.is_none() && self.passphrase_env.is_none();
+        if is_typed && *ask_passphrase("Passphrase again")? != *text {
+            return Err(Trouble::usage("the two passphrases differ", "nothing was written; try again"));
+        }
+        Ok(text)
+    }
+
+    /// The one that an archive was sealed with.
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>, Trouble> {
+        let source = Source {
+            what: "passphrase",
+            option: "--passphrase",
+            file: self.passphrase_file.as_deref(),
+            variable: self.passphrase_env.as_deref(),
+            typed: false,
+        };
+        let text = match (source.file, source.variable) {
+            (Some(path), _) => source.read_file(path)?,
+            (None, Some(name)) => source.read_variable(name)?,
+            (None, None) if terminal::is_there() => return ask_passphrase("Passphrase of the archive"),
+            (None, None) => return Err(source.missing()),
+        };
+        // What is within belongs to it; the end of its line does not.
+        Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+}
+
+fn ask_passphrase(question: &str) -> Result<Zeroizing<String>, Trouble> {
+    let failed = |error| Trouble::plain(Exit::Failed, format!("could not read from the terminal: {error}"));
+    terminal::ask_secret(question).map_err(failed)?.ok_or_else(left)
+}
+
 /// A secret that a command needs, and where it was said to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {

@@ -8,6 +8,8 @@ use crate::printer::Printer;
 use crate::signals::AskedToEnd;
 use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
+use perennial::seal::rescue::Places;
+use perennial::seal::{KeySource, MasterKey};
 use perennial::store::Standing;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
 use perennial::{Error, Keeper, Options, SqliteOptions, Store, http};
@@ -28,13 +30,15 @@ pub(crate) struct Session {
     pub(crate) printer: Printer,
     /// What hints name.
     place: RefCell<Place>,
+    /// Master keys by their sources.
+    keys: RefCell<Vec<MasterKey>>,
 }
 
 impl Session {
     pub(crate) fn new(globals: Globals) -> Self {
         let printer = Printer { json: globals.json, quiet: globals.quiet };
         let place = RefCell::new(globals.place());
-        Self { globals, printer, place }
+        Self { globals, printer, place, keys: RefCell::default() }
     }
 
     /// What the next command must name again.
@@ -61,11 +65,38 @@ impl Session {
 
     /// How a database is opened.
     pub(crate) fn sqlite_options(&self) -> Result<SqliteOptions, Trouble> {
-        let key = self.globals.master_key.clone().or_else(stores::standard_key).ok_or_else(|| {
+        Ok(SqliteOptions::new(self.master_key()?).tenant(&self.globals.tenant))
+    }
+
+    /// The master key of a sealed store.
+    pub(crate) fn master_key(&self) -> Result<MasterKey, Trouble> {
+        let source = self.globals.master_key.clone().or_else(stores::standard_key).ok_or_else(|| {
             let hint = "name one: --master-key file:PATH";
             Trouble::usage("there is no home directory with a master key in it", hint)
         })?;
-        Ok(SqliteOptions::new(key).tenant(&self.globals.tenant))
+        Ok(self.key_from(source))
+    }
+
+    /// Where tokens go that a store will not take.
+    pub(crate) fn places(&self) -> Option<Places> {
+        self.places_with(None)
+    }
+
+    /// The same, where another master key may be named.
+    pub(crate) fn places_with(&self, named: Option<&KeySource>) -> Option<Places> {
+        let source = named.or(self.globals.master_key.as_ref()).cloned().or_else(stores::rescue_key)?;
+        Some(Places { shelf: stores::shelf()?, master_key: self.key_from(source) })
+    }
+
+    /// One for each source, so that nobody is asked twice for a passphrase.
+    pub(crate) fn key_from(&self, source: KeySource) -> MasterKey {
+        let mut keys = self.keys.borrow_mut();
+        if let Some(known) = keys.iter().find(|key| *key.source() == source) {
+            return known.clone();
+        }
+        let key = stores::master_key(source);
+        keys.push(key.clone());
+        key
     }
 
     /// The keeper of the store that the options name, for a command that needs a connection.
@@ -81,6 +112,11 @@ impl Session {
     /// The keeper of an open store.
     pub(crate) fn keeper_of(&self, store: &Opened) -> Result<Keeper, Trouble> {
         self.remark_on(store.shared().as_ref());
+        self.keeper_quietly(store)
+    }
+
+    /// The same, for a command that tells by itself what the store is.
+    pub(crate) fn keeper_quietly(&self, store: &Opened) -> Result<Keeper, Trouble> {
         Ok(Keeper::open_shared(store.shared(), self.options()?))
     }
 
@@ -105,7 +141,7 @@ impl Session {
         Ok(Options {
             base: self.globals.base()?,
             http: self.http_options(),
-            places: stores::places(self.globals.master_key.as_ref()),
+            places: self.places(),
             answer_within: self.globals.answer_within,
         })
     }

@@ -1,10 +1,11 @@
 //! Which store a command works on, and with which master key: the one place that knows the kinds of stores.
 
 use crate::place::Kind;
+use crate::terminal;
 use crate::trouble::Trouble;
 use crate::xdg;
-use perennial::seal::KeySource;
-use perennial::seal::rescue::{Directory, Places};
+use perennial::seal::rescue::Directory;
+use perennial::seal::{Asked, KeySource, MasterKey};
 use perennial::{Postgres, PostgresOptions, SapSample, Sqlite, SqliteOptions, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,11 +118,17 @@ pub(crate) fn standard_key() -> Option<KeySource> {
     Some(KeySource::File(xdg::config_home()?.join("perennial").join("master.key")))
 }
 
-/// Where tokens go that a store will not take.
-pub(crate) fn places(named: Option<&KeySource>) -> Option<Places> {
-    let master_key = named.cloned().or_else(rescue_key)?;
-    let shelf = Arc::new(Directory(rescue_dir()?));
-    Some(Places { shelf, master_key })
+/// A master key; a passphrase is asked for on the terminal.
+pub(crate) fn master_key(source: KeySource) -> MasterKey {
+    MasterKey::asking(source, |asked| match asked {
+        Asked::Known => terminal::ask_secret("Passphrase of the master key"),
+        Asked::New => terminal::ask_new_secret("New passphrase of the master key"),
+    })
+}
+
+/// Where rescue files lie, for whoever has their key.
+pub(crate) fn shelf() -> Option<Arc<Directory>> {
+    Some(Arc::new(Directory(rescue_dir()?)))
 }
 
 /// Where rescue files lie.
@@ -131,7 +138,7 @@ pub(crate) fn rescue_dir() -> Option<PathBuf> {
 
 /// Earlier versions kept the key beside the data. What was sealed with it opens with nothing else, so it is used for
 /// as long as it is there.
-fn rescue_key() -> Option<KeySource> {
+pub(crate) fn rescue_key() -> Option<KeySource> {
     let older = xdg::data_home().map(|home| home.join("perennial").join("master.key"));
     match older.filter(|path| path.exists()) {
         Some(path) => Some(KeySource::File(path)),

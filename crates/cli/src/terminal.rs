@@ -46,6 +46,18 @@ pub(crate) fn ask_secret(question: &str) -> io::Result<Option<Zeroizing<String>>
     line
 }
 
+/// The same for a secret that is new: twice, because whoever mistypes it has nothing.
+pub(crate) fn ask_new_secret(question: &str) -> io::Result<Option<Zeroizing<String>>> {
+    loop {
+        let Some(first) = ask_secret(question)? else { return Ok(None) };
+        let Some(second) = ask_secret("Once more")? else { return Ok(None) };
+        if first == second {
+            return Ok(Some(first));
+        }
+        writeln!(open()?, "These two differ.")?;
+    }
+}
+
 fn open() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/tty")
 }

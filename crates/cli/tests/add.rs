@@ -274,7 +274,7 @@ fn an_imported_refresh_token_that_is_refused_is_kept() {
     ended.shows_none_of(&["imported-canary".to_owned()]);
     assert_eq!(world.status_of("acme")["state"], "needs_reauthorization");
     let out = world.home().join("out");
-    world.keep_ok(&["export", "acme", "--to-dir", out.to_str().expect("a path")]);
+    world.keep_ok(&["export", "acme", "--to-dir", out.to_str().expect("a path"), "--yes"]);
     assert_eq!(read_json(&out.join(support::TOKEN_FILE))["refresh_token"], "imported-canary");
 }
 

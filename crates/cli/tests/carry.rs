@@ -25,7 +25,7 @@ fn what_is_exported_works_as_saps_two_files() {
     world.keep_ok(&["policy", "acme", "renew_after=3d"]);
     let token = world.keep(&["token", "acme"]).stdout;
     let out = world.home().join("out");
-    let ended = world.keep_ok(&["export", "acme", "--to-dir", text(&out)]);
+    let ended = world.keep_ok(&["export", "acme", "--to-dir", text(&out), "--yes"]);
     assert!(
         ended.stderr.contains("these files are plain") && ended.stderr.contains("drift apart"),
         "{ended:?}"
@@ -55,7 +55,7 @@ fn law_5_an_export_overwrites_nothing() {
         let out = world.home().join(name);
         fs::create_dir(&out).expect("a directory");
         fs::write(out.join(name), "mine").expect("it can be written");
-        let ended = world.keep(&["export", "acme", "--to-dir", text(&out)]);
+        let ended = world.keep(&["export", "acme", "--to-dir", text(&out), "--yes"]);
         ended.is_trouble(&world, 1, "it is there already", "nothing is overwritten; name another directory");
         assert_eq!(fs::read_to_string(out.join(name)).expect("it is there"), "mine");
         assert_eq!(fs::read_dir(&out).expect("it is there").count(), 1);
@@ -69,7 +69,7 @@ fn all_go_into_a_directory_each_and_come_back_from_there() {
         world.add(name);
     }
     let out = world.home().join("all");
-    world.keep_ok(&["export", "--all", "--to-dir", text(&out)]);
+    world.keep_ok(&["export", "--all", "--to-dir", text(&out), "--yes"]);
     let before = world.requests();
     let other = format!("sqlite:{}", world.home().join("other/other.db").display());
     let ended = world.keep_ok(&["import", text(&out), "--store", &other]);
@@ -150,7 +150,7 @@ fn a_place_without_the_two_files_is_told() {
     world.directory("both/west");
     let both = world.home().join("both");
     let ended = world.keep(&["import", text(&both), "--as", "one"]);
-    ended.is_trouble(&world, 2, "--as names one connection, and there are 2", "perennial import");
+    ended.is_trouble(&world, 2, "--as names one connection, and there are several", "perennial import");
     assert!(!world.database().exists());
 }
 
@@ -159,7 +159,7 @@ fn a_connection_that_awaits_its_grant_can_be_carried_too() {
     let world = world();
     world.keep_ok(&world.adding("acme", &["--later"]));
     let out = world.home().join("out");
-    world.keep_ok(&["export", "acme", "--to-dir", text(&out)]);
+    world.keep_ok(&["export", "acme", "--to-dir", text(&out), "--yes"]);
     assert!(!out.join(TOKEN_FILE).exists());
     world.run_ok(&["run", "--dir", text(&out)]);
     let fresh = world.home().join("fresh");

@@ -1,9 +1,12 @@
 //! `perennial doctor`: what is good, and what is not, with the exact next command.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
-use perennial_sandbox::Expire;
+use perennial_sandbox::{Config, Expire};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use support::{Ended, World};
@@ -54,7 +57,124 @@ fn the_json_is_a_list_of_findings() {
     for finding in findings.as_array().expect("a list") {
         assert_eq!((&finding["good"], &finding["remedy"]), (&json!(true), &Value::Null), "{finding}");
         assert!(finding["what"].is_string());
+        assert!(["good", "remark"].contains(&finding["severity"].as_str().expect("a word")), "{finding}");
     }
+    let areas: BTreeSet<_> =
+        findings.as_array().expect("a list").iter().filter_map(|finding| finding["area"].as_str()).collect();
+    let expected =
+        ["backup", "connections", "contents", "copies", "keys", "network", "outside", "permissions", "place"];
+    assert!(areas.is_superset(&expected.into()), "{areas:?}");
+    assert!(areas.is_superset(&["schema", "space"].into()), "{areas:?}");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_passes_by_itself_and_offline_asks_nobody() {
+    let world = World::with(World::plain());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}", nobody.local_addr().expect("an address"));
+    drop(nobody);
+    import(&world, &base, 1, now() + 180 * 86_400, now());
+    let ended = world.keep(&["doctor"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stdout.contains("! no connection to http://127.0.0.1"), "{ended:?}");
+    let ended = world.keep_ok(&["doctor", "--offline"]);
+    assert!(!ended.stdout.contains("127.0.0.1"), "{ended:?}");
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_is_a_persons_to_mend() {
+    let world = World::with(Config::default());
+    world.add("acme");
+    let before = world.requests();
+    let ended = world.keep_ok(&["doctor"]);
+    assert!(
+        ended.stdout.contains("✓ https://127.0.0.1") && ended.stdout.contains("can be reached"),
+        "{ended:?}"
+    );
+    let mut command = world.keeps(&["doctor"]);
+    let ended = Ended::of(&command.env_remove("PERENNIAL_CA_CERT").output().expect("it starts"));
+    finds(&ended, "no TLS session", "--ca-cert FILE.pem");
+    assert_eq!(world.requests(), before, "nothing was sent");
+}
+
+#[test]
+fn a_copy_and_a_store_that_was_handed_over_are_told() {
+    let world = world();
+    let archive = world.home().join("all.perennial");
+    world.keep_ok(&["export", "--move", "--to", archive.to_str().expect("a path")]);
+    let ended = world.keep_ok(&["doctor"]);
+    assert!(
+        ended.stdout.contains("was handed over to ")
+            && ended.stdout.contains("  to take that back: perennial adopt")
+    );
+    world.keep_ok(&["adopt"]);
+    let copy = world.home().join("copy");
+    fs::create_dir(&copy).expect("a directory");
+    let copy = copy.join("perennial.db");
+    for ending in ["", ".backup"] {
+        let name = |path: &std::path::Path| format!("{}{ending}", path.display());
+        fs::copy(name(&world.database()), name(&copy)).expect("a copy");
+    }
+    let store = format!("sqlite:{}", copy.display());
+    let ended = world.keep_ok(&["doctor", "--store", &store]);
+    assert!(
+        ended.stdout.contains("is a copy") && ended.stdout.contains("perennial adopt"),
+        "a remark: {ended:?}"
+    );
+    world.keep_ok(&["policy", "acme", "replay=never", "--store", &store]);
+    finds(&world.keep(&["doctor", "--store", &store]), "is a copy", "perennial adopt");
+}
+
+#[test]
+fn a_key_that_others_may_read_is_told() {
+    let world = world();
+    let key = world.home().join(".config/perennial/master.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("it is ours");
+    finds(&world.keep(&["doctor"]), "is open to others", &format!("chmod 600 {}", key.display()));
+}
+
+/// A list of grants, each of which ends at this time.
+fn import(world: &World, base: &str, count: usize, ends: i64, refreshed: i64) {
+    let mut list =
+        "name,client_id,client_secret,refresh_token,geolocation,refresh_expires_at,refreshed_at\n".to_owned();
+    for number in 0..count {
+        list += &format!("c-{number},app,secret,token-{number},{base},{ends},{refreshed}\n");
+    }
+    let path = world.home().join("grants.csv");
+    fs::write(&path, list).expect("it can be written");
+    world.keep_ok(&["import", path.to_str().expect("a path")]);
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(now.as_secs()).expect("it fits")
+}
+
+#[test]
+fn refresh_tokens_that_end_soon_are_named_up_to_twenty_and_counted_beyond() {
+    let world = World::with(World::plain());
+    let day = 86_400;
+    import(&world, world.sandbox.base_uri(), 25, now() + 10 * day + 3600, now() - 170 * day);
+    let ended = world.keep(&["doctor"]);
+    finds(
+        &ended,
+        "c-0: the refresh token ends in 10 days, and nothing has renewed it",
+        "perennial refresh c-0",
+    );
+    finds(&ended, "5 more refresh tokens end within 30 days", "perennial refresh --all --due");
+    assert_eq!(ended.stdout.matches("nothing has renewed it").count(), 20, "{ended:?}");
+    assert!(ended.stdout.contains("✓ 25 connections are held"), "what is good is counted: {ended:?}");
+    assert_eq!(ended.stdout.matches("can be reached").count(), 1, "each server once");
+}
+
+#[test]
+fn refresh_tokens_that_have_ended_are_told_and_those_that_are_renewed_in_time_are_not() {
+    let world = World::with(World::plain());
+    import(&world, world.sandbox.base_uri(), 1, now() - 86_400, now() - 181 * 86_400);
+    finds(&world.keep(&["doctor"]), "c-0: the refresh token ended on ", "perennial refresh c-0");
+    let fresh = World::with(World::plain());
+    import(&fresh, fresh.sandbox.base_uri(), 1, now() + 20 * 86_400, now());
+    assert!(!fresh.keep_ok(&["doctor"]).stdout.contains("refresh token"));
 }
 
 #[test]
@@ -89,8 +209,9 @@ fn what_passes_by_itself_needs_nobody() {
     let world = world();
     world.inject(json!([{"kind": "error", "code": 134}]));
     world.keep(&["refresh", "acme"]);
-    let ended = world.keep_ok(&["doctor"]);
-    assert!(ended.stdout.contains("✓ acme is backing_off: tried again from"), "{ended:?}");
+    let ended = world.keep(&["doctor"]);
+    assert!(ended.code == 4 && ended.stdout.contains("! acme is backing_off"), "{ended:?}");
+    assert!(ended.stdout.contains("  tried again from ") && !ended.stdout.contains('✗'), "{ended:?}");
 }
 
 #[test]

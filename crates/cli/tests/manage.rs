@@ -78,7 +78,7 @@ fn a_connection_whose_row_was_altered_is_named_and_the_others_go_on() {
         "{ended:?}"
     );
     let out = world.home().join("out");
-    let ended = world.keep(&["export", "--all", "--to-dir", out.to_str().expect("a path")]);
+    let ended = world.keep(&["export", "--all", "--to-dir", out.to_str().expect("a path"), "--yes"]);
     ended.is_trouble(&world, 3, "acme: ", "perennial doctor");
     assert!(ended.stdout.contains("west: written to"), "{ended:?}");
     world.add("east");

@@ -51,7 +51,7 @@ fn doctor_looks_at_the_server() {
         "no standby is connected",
         "agree",
         "of form 1",
-        "every secret of 1 connections opens",
+        "every secret of 1 connection opens",
         "default is held",
     ] {
         assert!(told(good), "{good}: {found:#?}");

@@ -17,6 +17,19 @@ pub const STEPS: [&str; 10] = [
     "landed",
 ];
 
+/// The steps of replacing keys, in their order.
+pub const REKEY_STEPS: [&str; 9] = [
+    "rotating",
+    "key_made",
+    "rewrapping",
+    "rewrapped",
+    "rescue_files_sealed",
+    "some_rows_sealed",
+    "rows_sealed",
+    "data_keys_dropped",
+    "backup_made",
+];
+
 /// Passes a step, or ends there.
 #[cfg(not(feature = "failpoints"))]
 pub(crate) fn pass(_: &str) {}

@@ -19,6 +19,7 @@
 //! | `refresh` | one flight: connect → claim → look again → intent → send → commit → publish | 1–8, 13 |
 //! | [`manage`] | adding, renaming, changing the policy; what is kept outside the store | 5 |
 //! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
+//! | [`rekey`] | replacing keys while others use the store | 5, 10 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
@@ -40,6 +41,7 @@ pub mod manage;
 mod random;
 pub mod recovery;
 mod refresh;
+pub mod rekey;
 mod rescue;
 pub mod seal;
 pub mod store;

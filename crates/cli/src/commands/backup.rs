@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::options::quoted;
+use crate::place::Kind;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::stores::{Choice, Opened};
@@ -56,7 +57,8 @@ pub(crate) fn carry_out(session: &Session, backup: &Backup) -> Result<Exit, Trou
     if !file.exists() {
         return Err(session.nothing_in(&format!("sqlite:{}", file.display())));
     }
-    let Opened::Sqlite(store) = session.store()? else { return Err(no_database("backup")) };
+    let opened = session.store()?;
+    let Opened::Sqlite(store) = opened else { return Err(no_file("backup", session.place().kind)) };
     let progress = Progress::start(session, 1000);
     let copied = store.backup(&backup.to, &mut |done, all| {
         progress.at(done.saturating_mul(1000) / all.max(1), "copied; then every secret is opened");
@@ -99,12 +101,17 @@ pub(crate) fn restore(session: &Session, restore: &Restore) -> Result<Exit, Trou
 fn database(session: &Session, verb: &str) -> Result<PathBuf, Trouble> {
     match session.globals.choice()? {
         Choice::Sqlite(file) => Ok(file),
-        _ => Err(no_database(verb)),
+        other => Err(no_file(verb, other.kind())),
     }
 }
 
-fn no_database(verb: &str) -> Trouble {
-    let hint = "copy its directory while nothing runs, or take it into a database: perennial import DIR";
+fn no_file(verb: &str, kind: Kind) -> Trouble {
+    let hint = match kind {
+        Kind::Postgres => {
+            "its administrator backs it up: pg_dump, or a base backup with the write-ahead log; the master key is not in it"
+        }
+        _ => "copy its directory while nothing runs, or take it into a database: perennial import DIR",
+    };
     Trouble::usage(format!("perennial {verb} is about a database in a file, and this store is none"), hint)
 }
 

@@ -1,9 +1,10 @@
 //! The rescue file: where an answer goes, sealed and durable, when the store will not take it (law 1). Every start
 //! drains it first. Answers that could not even be parsed are kept beside it (law 5).
 
-use super::{KeySource, SealError, Sealer};
-use crate::store::document;
+use super::{KeySource, MasterKey, SealError, key_named_in};
+use crate::rekey::SealedFile;
 use crate::store::durable::Durable;
+use crate::store::{Store, document};
 use crate::unix;
 use perennial_core::connection::Version;
 use perennial_core::secret::Fingerprint;
@@ -21,8 +22,8 @@ use zeroize::Zeroizing;
 pub struct Places {
     /// Where the files lie; best on another disk than the store.
     pub shelf: Arc<dyn Shelf>,
-    /// Where the master key comes from.
-    pub master_key: KeySource,
+    /// The master key.
+    pub master_key: MasterKey,
 }
 
 impl Places {
@@ -31,10 +32,13 @@ impl Places {
     pub fn below(state_home: &Path, config_home: &Path) -> Self {
         Self {
             shelf: Arc::new(Directory(state_home.join("perennial").join("rescue"))),
-            master_key: KeySource::File(config_home.join("perennial").join("master.key")),
+            master_key: KeySource::File(config_home.join("perennial").join("master.key")).into(),
         }
     }
 }
+
+/// What files are there for.
+const KINDS: [&str; 2] = ["tokens", "answer"];
 
 /// A few named files. It is a trait so that a simulation can let it fail; programs use a [`Directory`].
 pub trait Shelf: fmt::Debug + Send + Sync + 'static {
@@ -134,7 +138,7 @@ impl Rescue {
     pub(crate) fn prepare(&self) -> Result<(), SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         places.shelf.prepare()?;
-        Sealer::from_source(&places.master_key).map(|_| ())
+        places.master_key.prepare()
     }
 
     /// Keeps tokens that were to replace those of version `from`.
@@ -180,8 +184,7 @@ impl Rescue {
     pub(crate) fn waiting(&self, connection: Option<&str>) -> Vec<Result<Rescued, (PathBuf, SealError)>> {
         let Some(places) = &self.places else { return Vec::new() };
         let open = |file: &str| -> Result<Rescued, SealError> {
-            let sealer = Sealer::from_existing(&places.master_key)?;
-            let plain = sealer.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
+            let plain = places.master_key.open(&self.belongs_to("tokens"), &places.shelf.read(file)?)?;
             rescued(file, places.shelf.path(file), &plain).ok_or(SealError::Foreign)
         };
         let told = |file: String| open(&file).map_err(|error| (places.shelf.path(&file), error));
@@ -212,11 +215,52 @@ impl Rescue {
         Ok(places.shelf.remove(&rescued.file)?)
     }
 
+    /// All sealed files there, of other stores too, and the master keys that they name.
+    pub(crate) fn sealed_files(&self) -> Vec<SealedFile> {
+        let Some(places) = &self.places else { return Vec::new() };
+        let is_ours = |name: &String| KINDS.iter().any(|kind| name.contains(&format!("-{kind}-")));
+        let mut names: Vec<_> = places.shelf.names().into_iter().filter(is_ours).collect();
+        names.sort();
+        let described = |name: String| {
+            // One that is not there any more has been taken in by somebody else.
+            let sealed = places.shelf.read(&name).ok()?;
+            Some(SealedFile { path: places.shelf.path(&name), master_key: key_named_in(&sealed) })
+        };
+        names.into_iter().filter_map(described).collect()
+    }
+
+    /// Seals this store's files under the newest master key, and says how many that were. Tokens are sealed under the
+    /// claim of their connection, so that nobody takes them in meanwhile; those of one that is busy stay as they are.
+    pub(crate) fn seal_anew(&self, store: &dyn Store) -> Result<usize, SealError> {
+        let mut count = 0;
+        for file in self.files("answer") {
+            count += usize::from(self.seal_file_anew("answer", &file)?);
+        }
+        for rescued in self.waiting(None).into_iter().flatten() {
+            let Ok(Some(_claim)) = store.try_claim(&rescued.name) else { continue };
+            if self.still_waits(&rescued) {
+                count += usize::from(self.seal_file_anew("tokens", &rescued.file)?);
+            }
+        }
+        Ok(count)
+    }
+
+    /// False for a file that is under the newest key, or does not open: it stays as it is.
+    fn seal_file_anew(&self, kind: &str, file: &str) -> Result<bool, SealError> {
+        let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
+        let sealed = places.shelf.read(file)?;
+        if places.master_key.is_newest_of(&sealed)? {
+            return Ok(false);
+        }
+        let Ok(plain) = places.master_key.open(&self.belongs_to(kind), &sealed) else { return Ok(false) };
+        places.shelf.write(file, &places.master_key.seal(&self.belongs_to(kind), &plain)?)?;
+        Ok(true)
+    }
+
     fn write(&self, kind: &str, id: &str, record: &Value) -> Result<PathBuf, SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
         let plain = Zeroizing::new(record.to_string());
-        let sealed =
-            Sealer::from_source(&places.master_key)?.seal(&self.belongs_to(kind), plain.as_bytes())?;
+        let sealed = places.master_key.seal(&self.belongs_to(kind), plain.as_bytes())?;
         let name = format!("{}-{kind}-{id}", self.prefix());
         places.shelf.write(&name, &sealed)?;
         Ok(places.shelf.path(&name))
@@ -263,8 +307,7 @@ mod tests {
             [(&b"<html>"[..], "body", "<html>"), (b"\x1f\x8b\xff", "body_hex", "1f8bff")]
         {
             let path = rescue.keep_unparsed("id", "default", body, UnixTime(1)).unwrap();
-            let sealer = Sealer::from_source(&places.master_key).unwrap();
-            let plain = sealer.open("rescue answer store", &fs::read(path).unwrap()).unwrap();
+            let plain = places.master_key.open("rescue answer store", &fs::read(path).unwrap()).unwrap();
             let record: Value = serde_json::from_slice(&plain).unwrap();
             assert_eq!(record[name], kept);
         }

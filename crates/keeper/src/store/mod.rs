@@ -11,9 +11,11 @@
 //! | [`archive`] | many connections in one sealed file, to be carried elsewhere |
 //! | [`document`] | a connection as JSON, as files and the rescue file hold it |
 //! | [`interchange`] | a connection as a directory that can be carried elsewhere |
+//! | [`rekey`] | what a sealed store must do so that its keys can be replaced |
 //! | [`record`] | an entry of the journal as JSON |
 //! | [`standing`] | in use, a copy, or handed over |
 //! | `sealed` | how a database of connections is sealed, whichever it is |
+//! | `unfinished` | a new file that takes its name once it is whole |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
 pub mod archive;
@@ -23,10 +25,12 @@ pub mod interchange;
 pub mod memory;
 pub mod postgres;
 pub mod record;
+pub mod rekey;
 pub mod sap_sample;
 pub(crate) mod sealed;
 pub mod sqlite;
 pub mod standing;
+pub(crate) mod unfinished;
 
 use perennial_core::connection::Version;
 use perennial_core::grant::{Client, Principal};
@@ -73,6 +77,11 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be written: a store that cannot write spends no token (law 4).
     fn try_claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, StoreError>;
+
+    /// How its keys are replaced, where it is sealed.
+    fn rekey(&self) -> Option<&dyn rekey::Rekey> {
+        None
+    }
 
     /// The names of the connections whose renewal is due at `at`, by the server's clock.
     ///
@@ -331,6 +340,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         reason: String,
+        /// What puts it right.
+        remedy: String,
     },
     /// Two connections cannot have one name.
     #[error("there is a connection named \"{name}\" already in {store}")]

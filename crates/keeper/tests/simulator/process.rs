@@ -110,7 +110,7 @@ pub(crate) fn start(world: &Shared, make: &Make, number: usize) {
         threads: Some(Handle::current()),
     };
     let shelf = Arc::new(SimShelf { world: world.clone(), who });
-    let places = Places { shelf, master_key: KeySource::File(make.key_file.clone()) };
+    let places = Places { shelf, master_key: KeySource::File(make.key_file.clone()).into() };
     let options = Options { places: Some(places), answer_within: make.answer_within, ..Options::default() };
     let keeper = Arc::new(Keeper::with_parts(parts, options));
     world.look(|state| state.processes[number].keeper = Some(keeper));

@@ -141,7 +141,8 @@ macro_rules! all_stories {
                 law_8_who_lost_his_claim_writes_nothing, law_4_an_intent_survives, law_5_everything_survives,
                 a_change_of_the_condition_alone_is_written, the_journal_tells_in_order,
                 a_note_belongs_to_no_write, an_unknown_name_is_told;
-            many: an_app_is_read_back, names_are_checked, law_2_other_connections_have_claims_of_their_own,
+            many: an_app_is_read_back, names_are_checked, of_many_at_once_each_is_whole_or_refused,
+                law_2_other_connections_have_claims_of_their_own,
                 rename_keeps_identity_and_history, law_8_a_rename_loses_no_write, what_is_put_away_comes_back,
                 law_1_what_comes_after_putting_away_is_not_lost, a_new_app_is_read_at_once, due_ones_are_found;
         }

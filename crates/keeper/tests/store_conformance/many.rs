@@ -4,7 +4,7 @@ use super::World;
 use super::sample::{NOW, app, connection, holding, refreshing};
 use perennial::core::journal::{Entry, Event};
 use perennial::core::{Connection, UnixTime};
-use perennial::store::StoreError;
+use perennial::store::{Parcel, StoreError};
 
 pub(crate) fn an_app_is_read_back(world: &dyn World) {
     let given = app("app-1", "one");
@@ -33,6 +33,23 @@ pub(crate) fn names_are_checked(world: &dyn World) {
     assert!(matches!(store.rename("1", "acme"), Err(StoreError::NameTaken { .. })));
     assert_eq!(store.names().unwrap().len(), 7);
     assert_eq!(world.open().names().unwrap(), store.names().unwrap());
+}
+
+pub(crate) fn of_many_at_once_each_is_whole_or_refused(world: &dyn World) {
+    let store = world.open();
+    let entry = Entry { at: NOW, event: Event::Noted { what: "before".into() }, correlation_id: None };
+    let parcel = |name: &str| {
+        let connection = holding(&connection(name), name);
+        Parcel { connection, app: app("app-1", "one"), history: vec![entry.clone()] }
+    };
+    let outcomes = store.add_all(&["acme", "two words", "acme", "globex"].map(parcel));
+    assert!(matches!(
+        outcomes.as_slice(),
+        [Ok(()), Err(StoreError::BadName { .. }), Err(StoreError::NameTaken { .. }), Ok(())]
+    ));
+    assert_eq!(world.open().names().unwrap(), ["acme", "globex"]);
+    assert_eq!(world.open().read("globex").unwrap(), parcel("globex").connection);
+    assert_eq!(world.open().journal(Some("acme"), None, 9).unwrap().len(), 1);
 }
 
 pub(crate) fn law_2_other_connections_have_claims_of_their_own(world: &dyn World) {

@@ -9,6 +9,7 @@
 //! | `crash.rs` | killed while it writes; many writers, few transactions |
 //! | `killed.rs` | killed at every call of the system that changes a file |
 //! | `room.rs` | a disk that fills up (law 4) |
+//! | `moving.rs` | backups, handing over, many at once |
 //! | `places.rs` | where a database may lie |
 //! | `upgrade.rs` | a database that an earlier version wrote |
 
@@ -22,6 +23,7 @@ mod doctor;
 #[path = "../wire_properties/generators.rs"]
 mod generators;
 mod killed;
+mod moving;
 mod places;
 mod room;
 #[path = "../store_conformance/sample.rs"]

@@ -16,6 +16,7 @@ mod take_in;
 use super::add;
 use crate::exit::Exit;
 use crate::files;
+use crate::secret_input::PassphraseSource;
 use crate::session::Session;
 use crate::signals::Bell;
 use crate::trouble::Trouble;
@@ -76,6 +77,9 @@ pub(crate) struct Import {
     /// Whose connections of the other store [default: the tenant in use here]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     from_tenant: Option<String>,
+
+    #[command(flatten)]
+    passphrase: PassphraseSource,
 }
 
 /// Of so many that were refused the reasons are told at once.
@@ -135,7 +139,10 @@ fn report(session: &Session, keeper: &Keeper, import: &Import, taken: &Taken) ->
     }
     for (at, trouble) in &taken.refusals {
         let place = session.place();
-        session.printer.trouble(&trouble.clone().prefixed(at).at(&place));
+        // An archive that is damaged names itself.
+        let trouble = trouble.clone();
+        let trouble = if at.is_empty() { trouble } else { trouble.prefixed(at) };
+        session.printer.trouble(&trouble.at(&place));
     }
     let more = taken.refused.saturating_sub(taken.refusals.len());
     if more > 0 {

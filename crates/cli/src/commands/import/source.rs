@@ -8,13 +8,17 @@ use crate::session::Session;
 use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
 use perennial::core::Connection;
+use perennial::seal::KeySource;
+use perennial::store::archive::{self, ArchiveKey};
 use perennial::store::interchange::{self, Parcel};
 use perennial::store::{Store, StoreError};
 use perennial::{Error, Keeper, Options, SapSample, SqliteOptions};
 use serde_json::Value;
+use std::cell::Cell;
 use std::fs;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// One connection, or why it cannot be taken in.
@@ -77,6 +81,9 @@ pub(super) fn open(session: &Session, import: &Import, defaults: Defaults) -> Re
     let mut head = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
     read.map_err(|error| list::unreadable(path, &error.to_string()))?;
+    if archive::is_one(&head) {
+        return sealed(session, import);
+    }
     if head.starts_with(b"SQLite format 3\0") {
         return store(session, import, &Choice::Sqlite(path.clone()));
     }
@@ -102,6 +109,64 @@ fn file(import: &Import, head: &[u8], defaults: Defaults) -> Result<Source, Trou
     list::json_lines(path, defaults)
 }
 
+/// An archive that export wrote. It is read while it is taken in; what is wrong with it shows where it begins.
+fn sealed(session: &Session, import: &Import) -> Result<Source, Trouble> {
+    let path = import.from.clone();
+    let open = || {
+        let file = fs::File::open(&path).map_err(|error| list::unreadable(&path, &error.to_string()))?;
+        let total = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok::<_, Trouble>((Counted { file, read: Rc::default() }, total))
+    };
+    let of_archive = |error| super::super::export::of_archive(error, &path);
+    let wants = archive::wants_passphrase(&mut BufReader::new(open()?.0)).map_err(of_archive)?;
+    let key = if wants {
+        ArchiveKey::Passphrase(import.passphrase.read()?)
+    } else {
+        ArchiveKey::Master(session.key_from(from_key(session, import)?))
+    };
+    let (counted, total) = open()?;
+    let read = Rc::clone(&counted.read);
+    let mut archive = archive::Reader::open(BufReader::new(counted), &key).map_err(of_archive)?;
+    let first: Vec<_> = archive.by_ref().take(2).collect();
+    if first.len() > 1 && import.name.is_some() {
+        return Err(one_name_for_several(&import.from));
+    }
+    let (name, place) = (import.name.clone(), path.clone());
+    let items = first.into_iter().chain(archive).map(move |parcel| {
+        let parcel = parcel.map(|mut parcel| {
+            if let Some(name) = &name {
+                parcel.connection.name.clone_from(name);
+            }
+            parcel
+        });
+        let parcel = parcel.map_err(|error| super::super::export::of_archive(error, &place));
+        let at = parcel.as_ref().map_or_else(|_| String::new(), |parcel| parcel.connection.name.clone());
+        Item { at, position: read.get(), parcel }
+    });
+    Ok(Source { goes_on: false, ..Source::new(&import.from, total, items) })
+}
+
+/// A file that says how far it has been read.
+struct Counted {
+    file: fs::File,
+    read: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.read.set(self.read.get() + u64::try_from(read).unwrap_or(0));
+        Ok(read)
+    }
+}
+
+/// The master key of what is taken in.
+fn from_key(session: &Session, import: &Import) -> Result<KeySource, Trouble> {
+    let key = import.from_master_key.clone().or(session.globals.master_key.clone());
+    key.or_else(stores::standard_key)
+        .ok_or_else(|| Trouble::usage("which master key?", "name it: --from-master-key file:PATH"))
+}
+
 /// Another store of Perennial's. Nothing of it is changed, but what it had to rescue is taken in there first.
 fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, Trouble> {
     let options = || {
@@ -110,7 +175,7 @@ fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, 
         let key =
             key.ok_or_else(|| Trouble::usage("which master key?", "name it: --from-master-key file:PATH"))?;
         let tenant = import.from_tenant.as_deref().unwrap_or(&session.globals.tenant);
-        Ok(SqliteOptions::new(key).tenant(tenant))
+        Ok(SqliteOptions::new(session.key_from(key)).tenant(tenant))
     };
     if let Choice::Sqlite(file) = choice
         && !file.exists()
@@ -122,12 +187,12 @@ fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, 
         if trouble.message.contains("does not open") { trouble.hinting(hint) } else { trouble }
     })?;
     let store = opened.shared();
-    let places = stores::places(import.from_master_key.as_ref().or(session.globals.master_key.as_ref()));
+    let places = session.places_with(import.from_master_key.as_ref());
     Keeper::open_shared(Arc::clone(&store), Options { places, ..session.options()? }).drain();
     let names = store.names()?;
     let (total, address) = (u64::try_from(names.len()).unwrap_or(0), store.address());
     if names.len() != 1 && import.name.is_some() {
-        return Err(one_name_for_many(names.len(), &import.from));
+        return Err(one_name_for_several(&import.from));
     }
     let name = import.name.clone();
     let items = (1..).zip(names).map(move |(position, of)| {
@@ -149,9 +214,9 @@ pub(crate) fn parcel(store: &dyn Store, name: &str) -> Result<Parcel, StoreError
     Ok(Parcel { connection, app: store.app(name)?, history: interchange::history(store, name)? })
 }
 
-fn one_name_for_many(many: usize, from: &Path) -> Trouble {
+fn one_name_for_several(from: &Path) -> Trouble {
     let hint = format!("leave --as out: perennial import {}", quoted(&from.to_string_lossy()));
-    Trouble::usage(format!("--as names one connection, and there are {many}"), hint)
+    Trouble::usage("--as names one connection, and there are several", hint)
 }
 
 /// A directory with SAP's two files, or a tree of such.
@@ -187,7 +252,7 @@ fn found(import: &Import) -> Result<Vec<(String, PathBuf)>, Trouble> {
         ));
     }
     if name.is_some() && found.len() > 1 {
-        return Err(one_name_for_many(found.len(), from));
+        return Err(one_name_for_several(from));
     }
     let own = |dir: &Path| {
         let whole = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());

@@ -2,7 +2,7 @@
 //! passphrase with Argon2id (RFC 9106), slowly on purpose.
 
 use super::ArchiveError;
-use crate::seal::{KEY, KeySource, Sealer};
+use crate::seal::{KEY, MasterKey, SealError, Sealer};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 /// What an archive is sealed with.
 pub enum ArchiveKey {
     /// A master key, such as a store's.
-    Master(KeySource),
+    Master(MasterKey),
     /// What a person remembers, or another program keeps.
     Passphrase(Zeroizing<String>),
 }
@@ -23,7 +23,7 @@ pub enum ArchiveKey {
 impl fmt::Debug for ArchiveKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Master(source) => f.debug_tuple("Master").field(source).finish(),
+            Self::Master(master) => f.debug_tuple("Master").field(master).finish(),
             Self::Passphrase(_) => f.write_str("Passphrase([redacted])"),
         }
     }
@@ -45,6 +45,28 @@ pub(super) enum Wrapping {
     Passphrase { salt: Vec<u8>, cost: Cost },
 }
 
+/// What wraps an archive's key, and unwraps it.
+pub(super) enum Wrapper {
+    Master(MasterKey),
+    Stretched(Sealer),
+}
+
+impl Wrapper {
+    pub(super) fn seal(&self, belongs_to: &str, key: &[u8]) -> Result<Vec<u8>, SealError> {
+        match self {
+            Self::Master(master) => master.seal(belongs_to, key),
+            Self::Stretched(sealer) => sealer.seal(belongs_to, key),
+        }
+    }
+
+    pub(super) fn open(&self, belongs_to: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        match self {
+            Self::Master(master) => master.open(belongs_to, wrapped),
+            Self::Stretched(sealer) => sealer.open(belongs_to, wrapped),
+        }
+    }
+}
+
 /// What one guess costs.
 #[derive(Clone, Copy)]
 pub(super) struct Cost {
@@ -61,27 +83,31 @@ const SALT: usize = 16;
 
 impl Wrapping {
     /// A new wrapping, and what wraps.
-    pub(super) fn new(key: &ArchiveKey) -> Result<(Self, Sealer), ArchiveError> {
+    pub(super) fn new(key: &ArchiveKey) -> Result<(Self, Wrapper), ArchiveError> {
         match key {
-            ArchiveKey::Master(source) => {
-                Ok((Self::Master, Sealer::from_source(source).map_err(ArchiveError::Key)?))
+            ArchiveKey::Master(master) => {
+                master.prepare().map_err(ArchiveError::Key)?;
+                Ok((Self::Master, Wrapper::Master(master.clone())))
             }
             ArchiveKey::Passphrase(text) => {
                 let mut salt = vec![0; SALT];
                 getrandom::fill(&mut salt).map_err(io::Error::other)?;
                 let sealer = stretch(text, &salt, COST)?;
-                Ok((Self::Passphrase { salt, cost: COST }, sealer))
+                Ok((Self::Passphrase { salt, cost: COST }, Wrapper::Stretched(sealer)))
             }
         }
     }
 
     /// What unwraps.
-    pub(super) fn open(&self, key: &ArchiveKey) -> Result<Sealer, ArchiveError> {
+    pub(super) fn open(&self, key: &ArchiveKey) -> Result<Wrapper, ArchiveError> {
         match (self, key) {
-            (Self::Master, ArchiveKey::Master(source)) => {
-                Sealer::from_existing(source).map_err(ArchiveError::Key)
+            (Self::Master, ArchiveKey::Master(master)) => {
+                master.read().map_err(ArchiveError::Key)?;
+                Ok(Wrapper::Master(master.clone()))
             }
-            (Self::Passphrase { salt, cost }, ArchiveKey::Passphrase(text)) => stretch(text, salt, *cost),
+            (Self::Passphrase { salt, cost }, ArchiveKey::Passphrase(text)) => {
+                stretch(text, salt, *cost).map(Wrapper::Stretched)
+            }
             (Self::Master, _) => Err(ArchiveError::OtherKind("master key")),
             (Self::Passphrase { .. }, _) => Err(ArchiveError::OtherKind("passphrase")),
         }

@@ -13,12 +13,15 @@
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs` | writes and reads an archive |
+//! | `file` | the same as a file that is whole before it has its name |
 //! | `key` | what it is sealed with: a passphrase or a master key |
 //! | `parcel` | a connection as a line |
 
+mod file;
 mod key;
 mod parcel;
 
+pub use file::ArchiveFile;
 pub use key::ArchiveKey;
 
 use super::Parcel;
@@ -31,8 +34,14 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write};
 use zeroize::Zeroizing;
 
-/// What an archive begins with.
-pub const FIRST_LINE: &[u8] = b"perennial archive 1\n";
+/// True for the beginning of an archive of any form.
+#[must_use]
+pub fn is_one(head: &[u8]) -> bool {
+    head.starts_with(ANY_FORM)
+}
+
+/// What an archive of this form begins with.
+const FIRST_LINE: &[u8] = b"perennial archive 1\n";
 /// What every archive of any form begins with.
 const ANY_FORM: &[u8] = b"perennial archive ";
 
@@ -362,7 +371,7 @@ mod tests {
         let wrong = read(&bytes, &passphrase("wrong")).unwrap_err();
         assert!(matches!(wrong, ArchiveError::WrongKey("passphrase")), "{wrong}");
         let dir = tempfile::tempdir().unwrap();
-        let key = ArchiveKey::Master(crate::seal::KeySource::File(dir.path().join("master.key")));
+        let key = ArchiveKey::Master(crate::seal::KeySource::File(dir.path().join("master.key")).into());
         let other = read(&bytes, &key).unwrap_err();
         assert!(matches!(other, ArchiveError::OtherKind("passphrase")), "{other}");
         assert!(matches!(read(b"scribble", &key), Err(ArchiveError::NoArchive)));

@@ -38,7 +38,7 @@ async fn look_at_all(server: &Server, findings: &mut Vec<Finding>) -> Result<(),
         Tls::Off => "on this machine",
         Tls::Verified { .. } => "over TLS, and its name was checked",
     };
-    findings.push(Finding::good(format!("{} answers {how}: PostgreSQL {version}", place.address)));
+    findings.push(Finding::good("place", format!("{} answers {how}: PostgreSQL {version}", place.address)));
     findings.push(is_writable(&link).await?);
     findings.extend(is_durable(&link).await?);
     findings.push(clock(&link).await?);
@@ -46,7 +46,7 @@ async fn look_at_all(server: &Server, findings: &mut Vec<Finding>) -> Result<(),
         Form::Nothing => findings.push(may_make_tables(&link).await?),
         Form::Tables(version, _) if version > VERSION => schema::check(&link, version)?,
         Form::Tables(version, store) => {
-            findings.push(Finding::good(format!("its tables are of form {version}")));
+            findings.push(Finding::good("schema", format!("its tables are of form {version}")));
             if version == VERSION && store.is_some() && server.is_there(&link).await? {
                 findings.extend(rows(server, &link).await?);
             }
@@ -61,7 +61,7 @@ async fn is_writable(link: &Link<'_>) -> Result<Finding, Stop> {
     if standby || read_only == "on" {
         return Ok(told(&link.place().server(ServerFailure::ReadOnly)));
     }
-    Ok(Finding::good("it takes writes"))
+    Ok(Finding::good("permissions", "it takes writes"))
 }
 
 /// What a power cut, or the loss of the machine, would take along.
@@ -71,6 +71,7 @@ async fn is_durable(link: &Link<'_>) -> Result<Vec<Finding>, Stop> {
         let value: String = one(link, &format!("SHOW {setting}")).await?;
         if value == "off" {
             findings.push(Finding::bad(
+                "durability",
                 format!(
                     "{setting} is off: a power cut at the server loses tokens that were told to be durable"
                 ),
@@ -81,9 +82,9 @@ async fn is_durable(link: &Link<'_>) -> Result<Vec<Finding>, Stop> {
     let standbys: i64 = one(link, "SELECT count(*) FROM pg_stat_replication").await?;
     let names: String = one(link, "SHOW synchronous_standby_names").await?;
     findings.push(match (standbys, names.is_empty()) {
-        (0, _) => Finding::good("a write is durable once the server's disk has it; no standby is connected"),
-        (_, false) => Finding::good("a write is durable once a standby has it too"),
-        (_, true) => Finding::bad(
+        (0, _) => Finding::good("durability", "a write is durable once the server's disk has it; no standby is connected"),
+        (_, false) => Finding::good("durability", "a write is durable once a standby has it too"),
+        (_, true) => Finding::bad("durability", 
             "a standby is connected, and no write waits for it: a failover may bring refresh tokens back that were \
              replaced",
             "as an administrator: ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()",
@@ -97,10 +98,11 @@ async fn clock(link: &Link<'_>) -> Result<Finding, Stop> {
     let there: i64 = one(link, "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint").await?;
     let apart = there - before - i64::try_from(asked.elapsed().as_secs()).unwrap_or(0) / 2;
     if apart.abs() < NOTEWORTHY {
-        return Ok(Finding::good("its clock and this host's agree"));
+        return Ok(Finding::good("clock", "its clock and this host's agree"));
     }
     let way = if apart > 0 { "behind" } else { "ahead of" };
     Ok(Finding::bad(
+        "clock",
         format!(
             "this host's clock is {} s {way} the database's; claims go by the database's alone",
             apart.abs()
@@ -112,9 +114,10 @@ async fn clock(link: &Link<'_>) -> Result<Finding, Stop> {
 async fn may_make_tables(link: &Link<'_>) -> Result<Finding, Stop> {
     let may: bool = one(link, "SELECT has_database_privilege(current_database(), 'CREATE')").await?;
     Ok(if may {
-        Finding::good("there are no tables of Perennial's yet; what is added first makes them")
+        Finding::good("schema", "there are no tables of Perennial's yet; what is added first makes them")
     } else {
         Finding::bad(
+            "schema",
             "there are no tables of Perennial's yet, and this role may not make them",
             "an administrator of the database runs what this prints: perennial schema --role ROLE",
         )
@@ -143,7 +146,8 @@ async fn rows(server: &Server, link: &Link<'_>) -> Result<Vec<Finding>, Stop> {
         }
     }
     if closed.is_empty() {
-        closed.push(Finding::good(format!("every secret of {count} connections opens")));
+        let plural = if count == 1 { "" } else { "s" };
+        closed.push(Finding::good("contents", format!("every secret of {count} connection{plural} opens")));
     }
     Ok(closed)
 }
@@ -156,8 +160,9 @@ async fn one<T: for<'a> FromSql<'a>>(link: &Link<'_>, query: &str) -> Result<T, 
 
 fn told(error: &StoreError) -> Finding {
     let remedy = match error {
-        StoreError::Unsafe { remedy, .. } | StoreError::BadAddress { remedy, .. } => remedy.as_str(),
-        StoreError::Closed { .. } => "name the master key that it was made with: --master-key file:PATH",
+        StoreError::Unsafe { remedy, .. }
+        | StoreError::BadAddress { remedy, .. }
+        | StoreError::Closed { remedy, .. } => remedy.as_str(),
         StoreError::Damaged { .. } => "what was altered comes back from a backup of the database",
         StoreError::Server { failure: ServerFailure::ReadOnly, .. } => {
             "name the primary; with several hosts: target_session_attrs=read-write"
@@ -174,5 +179,5 @@ fn told(error: &StoreError) -> Finding {
         StoreError::Server { failure: ServerFailure::Newer { .. }, .. } => "use that version, or a newer one",
         _ => "put that right, then: perennial doctor",
     };
-    Finding::bad(error.to_string(), remedy)
+    Finding::bad("contents", error.to_string(), remedy)
 }

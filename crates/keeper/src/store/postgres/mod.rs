@@ -38,7 +38,7 @@ mod tls;
 
 use super::sqlite::Finding;
 use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
-use crate::seal::KeySource;
+use crate::seal::MasterKey;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
 use claim::Held;
@@ -65,7 +65,7 @@ const AT_ONCE: usize = 100;
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     /// Where the master key comes from. The database never sees it; every machine of a fleet needs the same one.
-    pub master_key: KeySource,
+    pub master_key: MasterKey,
     /// Whose connections these are: tenants of one database do not see each other's.
     pub tenant: String,
     /// Certificates to trust beside those of this machine, as a PEM file.
@@ -75,8 +75,8 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// The tenant `default`.
     #[must_use]
-    pub fn new(master_key: KeySource) -> Self {
-        Self { master_key, tenant: "default".to_owned(), ca_cert: None }
+    pub fn new(master_key: impl Into<MasterKey>) -> Self {
+        Self { master_key: master_key.into(), tenant: "default".to_owned(), ca_cert: None }
     }
 
     /// Another tenant.

@@ -8,7 +8,6 @@ use super::failure::{ServerFailure, Stop};
 use super::link::Link;
 use super::server::Server;
 use crate::store::StoreError;
-use crate::store::sealed::closed_reason;
 use crate::store::sealed::keys::Keys;
 use sha2::{Digest, Sha256};
 use tokio_postgres::types::Type;
@@ -201,19 +200,15 @@ pub(super) const HOME: &str = "(SELECT system_identifier || '/' || (SELECT oid F
 
 /// The store's id, and its first data key.
 async fn found(server: &Server, link: &Link<'_>) -> Result<(), Stop> {
-    let (place, source) = (link.place(), &server.options.master_key);
+    let (place, master) = (link.place(), &server.options.master_key);
     let s = &place.schema;
-    let closed = |error| StoreError::Closed {
-        path: place.address.clone().into(),
-        reason: closed_reason(source, error),
-    };
-    let new = Keys::make(source).map_err(closed)?;
+    let new = Keys::make(master).map_err(|error| place.closed(master, error))?;
     let put =
         format!("INSERT INTO {s}.data_keys (number, wrapped, master_key, made_at) VALUES ($1, $2, $3, $4)");
     let values = [
         (&new.first.number as _, Type::INT8),
         (&new.first.key as _, Type::BYTEA),
-        (&source.to_string() as _, Type::TEXT),
+        (&new.first.master_key().unwrap_or_default() as _, Type::TEXT),
         (&super::now() as _, Type::INT8),
     ];
     link.rows(&put, &values).await?;

@@ -9,9 +9,10 @@ use super::failure::{ServerFailure, Stop};
 use super::link::{Link, Pool};
 use super::place::Place;
 use super::schema::{self, Form, VERSION};
+use crate::seal::{MasterKey, SealError};
 use crate::store::sealed::Unsealed;
-use crate::store::sealed::closed_reason;
 use crate::store::sealed::keys::{Keys, Wrapped};
+use crate::store::sealed::{self, Closed};
 use crate::store::{StoreError, WriteError};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -213,10 +214,8 @@ impl Server {
         for row in link.rows(&all, &[]).await? {
             wrapped.push(Wrapped { number: row.try_get(0).map_err(odd)?, key: row.try_get(1).map_err(odd)? });
         }
-        let keys = Keys::open(&self.options.master_key, &store, &wrapped).map_err(|error| {
-            let reason = closed_reason(&self.options.master_key, error);
-            StoreError::Closed { path: self.place.address.clone().into(), reason }
-        })?;
+        let master = &self.options.master_key;
+        let keys = Keys::open(master, &store, &wrapped).map_err(|error| self.place.closed(master, error))?;
         let keys = Arc::new(keys);
         *self.ring.borrow_mut() = Some(Arc::clone(&keys));
         Ok(keys)
@@ -249,9 +248,21 @@ impl Place {
     pub(super) fn unsealed(&self, error: impl Into<Unsealed>) -> StoreError {
         match error.into() {
             altered @ Unsealed::Altered(_) => self.damaged(altered.to_string()),
-            Unsealed::Seal(error) => {
-                StoreError::Closed { path: self.address.clone().into(), reason: error.to_string() }
+            Unsealed::Seal(error) => StoreError::Closed {
+                path: self.address.clone().into(),
+                reason: error.to_string(),
+                remedy: "look into the master key: perennial key check".to_owned(),
+            },
+        }
+    }
+
+    /// Why the database does not open with this master key.
+    pub(super) fn closed(&self, master: &MasterKey, error: SealError) -> StoreError {
+        match sealed::closed(master, error) {
+            Closed::Key { reason, remedy } => {
+                StoreError::Closed { path: self.address.clone().into(), reason, remedy }
             }
+            Closed::Damage(reason) => self.damaged(reason),
         }
     }
 }

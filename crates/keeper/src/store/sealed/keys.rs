@@ -2,7 +2,7 @@
 //! sealed anew row by row. What is sealed names the store and the very place it belongs to, and opens nowhere else.
 
 use crate::random;
-use crate::seal::{KEY, KeySource, SealError, Sealer};
+use crate::seal::{KEY, MasterKey, SealError, Sealer, key_named_in};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde_json::json;
@@ -22,6 +22,30 @@ pub(crate) struct Wrapped {
     pub(crate) key: Vec<u8>,
 }
 
+impl Wrapped {
+    /// Draws a data key. The master key is made if it is not there.
+    pub(crate) fn draw(master: &MasterKey, store: &str, number: i64) -> Result<Self, SealError> {
+        let mut key = Zeroizing::new([0; KEY]);
+        getrandom::fill(key.as_mut()).map_err(io::Error::other)?;
+        Ok(Self { number, key: master.seal(&wrapping(store, number), key.as_ref())? })
+    }
+
+    /// The same key, wrapped by the newest master key.
+    pub(crate) fn rewrapped(&self, master: &MasterKey, store: &str) -> Result<Self, SealError> {
+        let key = self.unwrap(master, store)?;
+        Ok(Self { number: self.number, key: master.seal(&wrapping(store, self.number), &key)? })
+    }
+
+    /// The id of the master key that wraps it; `None` where that was never written down.
+    pub(crate) fn master_key(&self) -> Option<String> {
+        key_named_in(&self.key)
+    }
+
+    fn unwrap(&self, master: &MasterKey, store: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        master.open(&wrapping(store, self.number), &self.key)
+    }
+}
+
 /// What a new store keeps of its keys.
 pub(crate) struct NewKeys {
     /// The store's id.
@@ -39,26 +63,27 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Draws a store's id and its first data key. The master key is made if it is not there.
-    pub(crate) fn make(source: &KeySource) -> Result<NewKeys, SealError> {
-        let master = Sealer::from_source(source)?;
+    pub(crate) fn make(master: &MasterKey) -> Result<NewKeys, SealError> {
         let store = random::id();
-        let mut key = Zeroizing::new([0; KEY]);
-        getrandom::fill(key.as_mut()).map_err(io::Error::other)?;
-        let wrapped = master.seal(&wrapping(&store, FIRST), key.as_ref())?;
-        Ok(NewKeys { store, first: Wrapped { number: FIRST, key: wrapped } })
+        let first = Wrapped::draw(master, &store, FIRST)?;
+        Ok(NewKeys { store, first })
     }
 
     /// Unwraps the data keys of a store that is there. No master key is made: it could not open this one.
-    pub(crate) fn open(source: &KeySource, store: &str, wrapped: &[Wrapped]) -> Result<Self, SealError> {
-        let master = Sealer::from_existing(source)?;
+    pub(crate) fn open(master: &MasterKey, store: &str, wrapped: &[Wrapped]) -> Result<Self, SealError> {
         let mut ring = BTreeMap::new();
-        for Wrapped { number, key } in wrapped {
-            let key = master.open(&wrapping(store, *number), key)?;
+        for data_key in wrapped {
+            let key = data_key.unwrap(master, store)?;
             let key: &[u8; KEY] = key.as_slice().try_into().map_err(|_| SealError::Foreign)?;
-            ring.insert(*number, Sealer::with_key(key));
+            ring.insert(data_key.number, Sealer::with_key(key));
         }
         let current = ring.pop_last().ok_or(SealError::Foreign)?;
         Ok(Self { store: store.to_owned(), ring, current })
+    }
+
+    /// The store's id.
+    pub(crate) fn store(&self) -> &str {
+        &self.store
     }
 
     /// The number of the key that seals.

@@ -13,7 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod record;
 pub(crate) mod row;
 
-use crate::seal::{KeySource, SealError};
+use crate::seal::{KeySource, MasterKey, SealError};
 use perennial_core::token_endpoint::plain;
 
 /// Why what a store holds cannot be handed on.
@@ -37,19 +37,70 @@ impl Unsealed {
     }
 }
 
-/// Why a database does not open with this master key.
-pub(crate) fn closed_reason(source: &KeySource, error: SealError) -> String {
-    match error {
-        SealError::Closed | SealError::Foreign => {
-            format!("the master key {source} is not the one that it was sealed under")
+/// Why the data keys of a store do not open.
+pub(crate) enum Closed {
+    /// Something is wrong with the master key; what, and what puts it right.
+    Key { reason: String, remedy: String },
+    /// The master key is the right one.
+    Damage(String),
+}
+
+/// Another key, a missing one, an unreadable one and a damaged store are four things, and want four remedies.
+pub(crate) fn closed(master: &MasterKey, error: SealError) -> Closed {
+    let source = master.source().in_short();
+    let another = "name the master key that it was made with: --master-key file:PATH";
+    let (reason, remedy) = match error {
+        SealError::Altered => return Closed::Damage("its data key was altered".to_owned()),
+        SealError::OtherKey { needs, holds, .. } => (
+            format!(
+                "the master key {source} is not the one that it was sealed under: that is {needs}, this is {holds}"
+            ),
+            another.to_owned(),
+        ),
+        SealError::Closed | SealError::Foreign => (
+            format!("the master key {source} is not the one that it was sealed under"),
+            format!(
+                "{another}; if this is that key, the database is damaged: perennial doctor --restore-backup"
+            ),
+        ),
+        SealError::WrongPassphrase => (
+            "the passphrase is not the one that it was sealed under".to_owned(),
+            "type it again, or name another source: --master-key file:PATH".to_owned(),
+        ),
+        SealError::DamagedKey => (
+            format!("the master key {source} is damaged: it must be 64 hexadecimal digits, on each line"),
+            "put the key back from where you keep a copy".to_owned(),
+        ),
+        SealError::NoKey(_) => (
+            format!("the master key {source} is not there; put it back from where you keep a copy"),
+            format!("put it back, or {another}"),
+        ),
+        SealError::Io(error) => (
+            format!("the master key {source} could not be read or made: {error}"),
+            match master.source() {
+                KeySource::File(path) => {
+                    format!("give the user who runs this the right to read it: chmod u+r {}", path.display())
+                }
+                _ => "put that right, then: perennial key check".to_owned(),
+            },
+        ),
+        SealError::NoVariable(name) => (
+            SealError::NoVariable(name.clone()).to_string(),
+            format!("set {name} to 64 hexadecimal digits, or {another}"),
+        ),
+        SealError::NoCredential(name) => (
+            SealError::NoCredential(name.clone()).to_string(),
+            format!("give it to the unit: LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}"),
+        ),
+        SealError::NobodyToAsk => (
+            "the passphrase that it was sealed under cannot be asked for: there is no terminal".to_owned(),
+            "run this on a terminal, or move to another source there: perennial key rotate --to file:PATH"
+                .to_owned(),
+        ),
+        SealError::Command { .. } => {
+            (error.to_string(), "run the command by itself, and see what it says".to_owned())
         }
-        SealError::DamagedKey => {
-            format!("the master key {source} is damaged: it must be 64 hexadecimal digits")
-        }
-        SealError::Io(error) => format!("the master key {source} could not be read or made: {error}"),
-        SealError::NoKey(_) => {
-            format!("the master key {source} is not there; put it back from where you keep a copy")
-        }
-        other => other.to_string(),
-    }
+        other => (other.to_string(), "look into the master key: perennial key check".to_owned()),
+    };
+    Closed::Key { reason, remedy }
 }

@@ -4,32 +4,100 @@
 use super::batch::{Batch, now};
 use super::place::Place;
 use crate::store::StoreError;
+use crate::store::sealed::Unsealed;
 use crate::store::sealed::app::SecretPlace;
 use crate::store::sealed::keys::Keys;
 use perennial_core::grant::Client;
+use perennial_core::secret::ClientSecret;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension};
 
 /// The OAuth client of an app, with the newest secret.
 pub(super) fn client(sql: &Connection, keys: &Keys, place: &Place, app: i64) -> Result<Client, StoreError> {
-    let newest = "SELECT tenant, profile, client_id, version, key, secret
-                  FROM apps JOIN app_secrets ON app = number WHERE number = ?1 ORDER BY version DESC LIMIT 1";
-    let read = |row: &rusqlite::Row<'_>| {
-        let of = SecretPlace {
-            tenant: row.get(0)?,
-            profile: row.get(1)?,
-            client: row.get(2)?,
-            app,
-            version: row.get(3)?,
-        };
-        Ok((of, row.get::<_, i64>(4)?, row.get::<_, String>(5)?))
-    };
-    let (of, key, sealed) = sql
-        .prepare_cached(newest)
+    let newest = format!("{SECRETS} WHERE app = ?1 ORDER BY version DESC LIMIT 1");
+    let secret = sql
+        .prepare_cached(&newest)
         .and_then(|mut newest| newest.query_row([app], read))
         .map_err(|error| place.at("read").failed(error))?;
-    let secret = of.open(keys, key, &sealed).map_err(|error| place.unsealed(error))?;
-    Ok(Client { id: of.client, secret })
+    let opened = secret.open(keys).map_err(|error| place.unsealed(error))?;
+    Ok(Client { id: secret.of.client, secret: opened })
+}
+
+const SECRETS: &str = "SELECT tenant, profile, client_id, app, version, key, secret
+                       FROM app_secrets JOIN apps ON number = app";
+
+/// A client secret as it stands in its table.
+pub(super) struct Secret {
+    of: SecretPlace,
+    key: i64,
+    sealed: String,
+}
+
+impl Secret {
+    /// The secret itself.
+    pub(super) fn open(&self, keys: &Keys) -> Result<ClientSecret, Unsealed> {
+        self.of.open(keys, self.key, &self.sealed)
+    }
+
+    /// The app's number, and the secret's version.
+    pub(super) fn number(&self) -> (i64, i64) {
+        (self.of.app, self.of.version)
+    }
+
+    /// Which app it is, for a person.
+    pub(super) fn client(&self) -> &str {
+        &self.of.client
+    }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Secret> {
+    let of = SecretPlace {
+        tenant: row.get(0)?,
+        profile: row.get(1)?,
+        client: row.get(2)?,
+        app: row.get(3)?,
+        version: row.get(4)?,
+    };
+    Ok(Secret { of, key: row.get(5)?, sealed: row.get(6)? })
+}
+
+/// Goes through all secrets, the former ones too. An error of `look` ends it.
+pub(super) fn each_secret(
+    sql: &Connection,
+    place: &Place,
+    mut look: impl FnMut(Secret) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let failed = |error| place.at("read").failed(error);
+    let mut statement = sql.prepare(SECRETS).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        look(read(row).map_err(failed)?)?;
+    }
+    Ok(())
+}
+
+/// Those under this data key behind one of them, in their order.
+pub(super) fn under(
+    sql: &Connection,
+    key: i64,
+    after: (i64, i64),
+    most: usize,
+) -> rusqlite::Result<Vec<Secret>> {
+    let mut statement = sql.prepare_cached(&format!(
+        "{SECRETS} WHERE key = ?1 AND (app, version) > (?2, ?3) ORDER BY app, version LIMIT ?4"
+    ))?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    statement.query_map((key, after.0, after.1, most), read)?.collect()
+}
+
+/// Seals a secret under the newest data key; false for one that was altered, which stays as it is.
+pub(super) fn reseal(batch: &Batch<'_>, secret: &Secret) -> Result<bool, StoreError> {
+    let Ok(opened) = secret.open(batch.keys) else { return Ok(false) };
+    let sealed = secret.of.seal(batch.keys, &opened).map_err(|error| batch.unsealed(error))?;
+    let update = "UPDATE app_secrets SET key = ?3, secret = ?4 WHERE app = ?1 AND version = ?2";
+    let values = (secret.of.app, secret.of.version, batch.keys.current(), sealed);
+    batch.sql.execute(update, values).map_err(|error| batch.failed(error))?;
+    Ok(true)
 }
 
 /// True unless another secret is kept for this app.

@@ -1,18 +1,15 @@
 //! A copy of the database for a place of its own, made while others write: one state of it, page by page, checked before
-//! it takes its name. A process that dies at it leaves `.NAME.unfinished`, which the next one takes over.
+//! it takes its name.
 
 use super::backup;
 use super::database::Database;
 use super::place::Place;
 use super::schema;
 use crate::store::StoreError;
-use crate::unix;
+use crate::store::unfinished::Unfinished;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Pages that are copied between two words about it: 4 MiB.
 const STEP: i32 = 1024;
@@ -32,45 +29,13 @@ pub(super) fn write(
     to: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied, StoreError> {
-    let to = std::path::absolute(to).map_err(StoreError::io("write", to))?;
-    refuse_if_there(&to)?;
-    let unfinished = unfinished(&to);
-    let io = |error| StoreError::io("write", &unfinished)(error);
-    let file = unix::open_private(&unfinished).map_err(io)?;
-    file.try_lock().map_err(|error| io(error.into()))?;
-    let made = file
-        .set_len(0)
-        .map_err(io)
-        .and_then(|()| fill(place, &unfinished, progress))
-        .and_then(|()| file.sync_all().map_err(io))
-        .and_then(|()| backup::check(place, &database.ring, &unfinished))
-        .and_then(|connections| {
-            let bytes = file.metadata().map_err(io)?.len();
-            put_in_place(&unfinished, &to).map_err(StoreError::io("write", &to))?;
-            Ok(Copied { connections, bytes })
-        });
-    if made.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    made
-}
-
-fn refuse_if_there(to: &Path) -> Result<(), StoreError> {
-    match fs::symlink_metadata(to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(StoreError::io("write", to)(error)),
-        Ok(_) => {
-            let there = io::Error::new(io::ErrorKind::AlreadyExists, "it is there already");
-            Err(StoreError::io("write", to)(there))
-        }
-    }
-}
-
-fn unfinished(to: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(to.file_name().unwrap_or_default());
-    name.push(".unfinished");
-    to.with_file_name(name)
+    let file = Unfinished::begin(to).map_err(StoreError::io("write", to))?;
+    fill(place, file.path(), progress)?;
+    file.file().sync_all().map_err(StoreError::io("write", to))?;
+    let connections = backup::check(place, &database.ring, file.path())?;
+    let bytes = file.file().metadata().map_err(StoreError::io("read", to))?.len();
+    file.finish().map_err(StoreError::io("write", to))?;
+    Ok(Copied { connections, bytes })
 }
 
 /// A reader that keeps its look at the database open sees one state of it, whatever others write meanwhile: the copy
@@ -109,9 +74,4 @@ fn fill(place: &Place, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<
 
 fn busy() -> rusqlite::ffi::Error {
     rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY)
-}
-
-fn put_in_place(unfinished: &Path, to: &Path) -> io::Result<()> {
-    unix::take_free_name(unfinished, to)?;
-    to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }

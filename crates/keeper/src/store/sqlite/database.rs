@@ -120,6 +120,11 @@ impl Database {
         read
     }
 
+    /// The keys.
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -288,13 +293,13 @@ fn in_restoration(place: &Place) -> StoreError {
 fn build(place: &Place, options: &SqliteOptions, made: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::io("write", made)(error);
     drop(unix::create_private(made).map_err(io)?);
-    let source = &options.master_key;
-    let new = Keys::make(source).map_err(|error| keys::closed(place, source, error))?;
+    let master = &options.master_key;
+    let new = Keys::make(master).map_err(|error| keys::closed(place, master, error))?;
     let fill = || -> rusqlite::Result<()> {
         let sql = Connection::open(made)?;
         schema::make(&sql)?;
         sql.execute("INSERT INTO meta (one, store_id, changes) VALUES (1, ?1, 0)", [&new.store])?;
-        keys::put(&sql, &new.first, &source.to_string(), now())?;
+        keys::put(&sql, &new.first, now())?;
         sql.execute_batch("COMMIT; PRAGMA journal_mode = WAL")
     };
     let made_place = Place { path: made.to_owned(), dir: place.dir.clone() };

@@ -19,6 +19,8 @@ use std::time::{Duration, SystemTime};
 /// What was found, and what a person does about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// What it is about: `place`, `permissions`, `keys`, `schema`, `contents`, `backup`, `durability`, `clock`.
+    pub area: &'static str,
     /// One line, lower case, with the file's name in it.
     pub what: String,
     /// False when a person must do something.
@@ -28,26 +30,26 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn good(what: impl Into<String>) -> Self {
-        Self { what: what.into(), is_good: true, remedy: None }
+    pub(crate) fn good(area: &'static str, what: impl Into<String>) -> Self {
+        Self { area, what: what.into(), is_good: true, remedy: None }
     }
 
-    pub(crate) fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), is_good: false, remedy: Some(remedy.into()) }
+    pub(crate) fn bad(area: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { area, what: what.into(), is_good: false, remedy: Some(remedy.into()) }
     }
 
     fn of(error: &StoreError, place: Option<&Place>) -> Self {
         let remedy = match error {
-            StoreError::Unsafe { remedy, .. } => remedy.clone(),
+            StoreError::Unsafe { remedy, .. } | StoreError::Closed { remedy, .. } => remedy.clone(),
             StoreError::Damaged { .. } => mending(place),
-            StoreError::Closed { .. } => {
-                "name the master key that it was made with: --master-key file:PATH; if this is that key, the database is \
-                 damaged: perennial doctor --restore-backup"
-                    .to_owned()
-            }
             _ => "put that right, then: perennial doctor".to_owned(),
         };
-        Self::bad(error.to_string(), remedy)
+        let area = match error {
+            StoreError::Unsafe { .. } => "place",
+            StoreError::Closed { .. } => "keys",
+            _ => "contents",
+        };
+        Self::bad(area, error.to_string(), remedy)
     }
 }
 
@@ -55,7 +57,8 @@ impl Finding {
 const OLD: Duration = Duration::from_secs(31 * 86_400);
 
 pub(super) fn examine(path: &Path, options: &SqliteOptions) -> Vec<Finding> {
-    let place = match Place::find(path).and_then(|place| place.check_key(&options.master_key).map(|()| place))
+    let place = match Place::find(path)
+        .and_then(|place| place.check_key(options.master_key.source()).map(|()| place))
     {
         Ok(place) => place,
         Err(error) => return vec![Finding::of(&error, None)],
@@ -74,16 +77,16 @@ pub(super) fn examine(path: &Path, options: &SqliteOptions) -> Vec<Finding> {
 fn disk(place: &Place) -> Finding {
     let kind = file_system(&place.dir)
         .map_or_else(|| "a disk of this machine".to_owned(), |kind| format!("{kind} here"));
-    Finding::good(format!("{} lies on {kind}, not on a network", place.dir.display()))
+    Finding::good("place", format!("{} lies on {kind}, not on a network", place.dir.display()))
 }
 
 fn absence(place: &Place, lock: Option<&LockFile>) -> Finding {
     let path = place.path.display();
     match lock.map(|lock| lock.mark(STORE)) {
         Some(Ok(mark)) if mark > 0 => {
-            Finding::bad(format!("{path} is not there any more"), mending(Some(place)))
+            Finding::bad("contents", format!("{path} is not there any more"), mending(Some(place)))
         }
-        _ => Finding::good(format!("{path} is not there yet; what is added first makes it")),
+        _ => Finding::good("contents", format!("{path} is not there yet; what is added first makes it")),
     }
 }
 
@@ -104,12 +107,14 @@ fn rights(place: &Place) -> Vec<Finding> {
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if unix::is_readable_by_others(&metadata) {
             findings.push(Finding::bad(
+                "permissions",
                 format!("{} can be read by others", path.display()),
                 format!("chmod 600 {}", path.display()),
             ));
         }
         if unix::is_read_only(&metadata) {
             findings.push(Finding::bad(
+                "permissions",
                 format!("{} is read-only, so new tokens could not be stored", path.display()),
                 format!("chmod u+w {}", path.display()),
             ));
@@ -124,13 +129,17 @@ fn rights(place: &Place) -> Vec<Finding> {
             ),
             _ => format!("chmod u+rwx {}", place.dir.display()),
         };
-        findings.push(Finding::bad(format!("{} cannot be written ({error})", place.dir.display()), remedy));
+        findings.push(Finding::bad(
+            "permissions",
+            format!("{} cannot be written ({error})", place.dir.display()),
+            remedy,
+        ));
     }
     if findings.is_empty() {
-        findings.push(Finding::good(format!(
-            "{} and what is beside it are its owner's alone",
-            place.path.display()
-        )));
+        findings.push(Finding::good(
+            "permissions",
+            format!("{} and what is beside it are its owner's alone", place.path.display()),
+        ));
     }
     findings
 }
@@ -143,10 +152,11 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
         place.check_shape()?;
         let sql = schema::connect_to_read(place)?.sql;
         schema::check(place, &sql)?;
+        let form = schema::form(&sql).map_err(|error| place.at("read").failed(error))?;
         let meta = Meta::read(&sql).map_err(|error| place.at("read").failed(error))?;
-        Ok((mark, sql, meta))
+        Ok((mark, sql, meta, form))
     };
-    let (mark, sql, meta) = match opened() {
+    let (mark, sql, meta, form) = match opened() {
         Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::of(&error, Some(place)));
@@ -155,9 +165,17 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
         }
     };
     findings.push(match backup::integrity_check(place, &sql) {
-        Ok(()) => Finding::good(format!("{} is whole", place.path.display())),
+        Ok(()) => Finding::good("contents", format!("{} is whole", place.path.display())),
         Err(error) => Finding::of(&error, Some(place)),
     });
+    if form < schema::VERSION {
+        let what =
+            format!("{} is of form {form}; who opens it next brings it up to date", place.path.display());
+        findings.push(Finding::good("schema", what));
+        return findings;
+    }
+    findings
+        .push(Finding::good("schema", format!("its tables are of form {form}, which this version writes")));
     let opened = Ring::open(place, &options.master_key, meta.store.clone(), &sql)
         .and_then(|ring| ring.keys(&sql).map(|keys| (ring, keys)));
     let (ring, keys) = match opened {
@@ -182,11 +200,18 @@ fn contents(place: &Place, options: &SqliteOptions, lock: Option<&LockFile>) -> 
 #[derive(Default)]
 struct Rows {
     count: u64,
+    /// The first of those that do not open; how many do not.
     closed: Vec<Finding>,
+    closed_count: u64,
+    /// The same for those at which a process is at work.
     claimed: Vec<String>,
+    claimed_count: u64,
     /// False when one of them is older than its mark.
     is_newest: bool,
 }
+
+/// Of a kind so many are named: a store may hold a million.
+const NAMED: usize = 20;
 
 /// Every secret is opened.
 fn rows(
@@ -202,11 +227,19 @@ fn rows(
     };
     row::each(sql, place, |row| {
         rows.count += 1;
-        rows.closed.extend(open(&row).err().map(|error| Finding::of(&error, Some(place))));
+        if let Err(error) = open(&row) {
+            rows.closed_count += 1;
+            if rows.closed.len() < NAMED {
+                rows.closed.push(Finding::of(&error, Some(place)));
+            }
+        }
         if let Some(lock) = lock {
             rows.is_newest &= row.changed >= lock.mark(row.number).unwrap_or(0);
             if lock.is_claimed(row.number).unwrap_or(false) {
-                rows.claimed.push(plain(&row.name));
+                rows.claimed_count += 1;
+                if rows.claimed.len() < NAMED {
+                    rows.claimed.push(plain(&row.name));
+                }
             }
         }
         Ok(())
@@ -218,11 +251,24 @@ impl Rows {
     /// The connection is named whose secrets do not open.
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.closed.clone();
+        let plural = if self.count == 1 { "" } else { "s" };
         if findings.is_empty() {
-            findings.push(Finding::good(format!("every secret of {} connections opens", self.count)));
+            let what = format!("every secret of {} connection{plural} opens", self.count);
+            findings.push(Finding::good("contents", what));
         }
-        let claimed = |name| Finding::good(format!("connection \"{name}\" is claimed by a running process"));
+        let more = self.closed_count.saturating_sub(self.closed.len() as u64);
+        if more > 0 {
+            let what = format!("{more} more connections do not open");
+            findings.push(Finding::bad("contents", what, "as above, then: perennial doctor"));
+        }
+        let claimed = |name: &String| {
+            Finding::good("contents", format!("connection \"{name}\" is claimed by a running process"))
+        };
         findings.extend(self.claimed.iter().map(claimed));
+        let more = self.claimed_count.saturating_sub(self.claimed.len() as u64);
+        if more > 0 {
+            findings.push(Finding::good("contents", format!("{more} more are claimed by running processes")));
+        }
         findings
     }
 }
@@ -230,26 +276,33 @@ impl Rows {
 /// Whether this is what was written last.
 fn age(place: &Place, meta: &Meta, mark: i64, rows_are_newest: bool) -> Finding {
     if meta.changes >= mark && rows_are_newest {
-        return Finding::good(format!("it holds what was written last (change {})", meta.changes));
+        return Finding::good(
+            "contents",
+            format!("it holds what was written last (change {})", meta.changes),
+        );
     }
     let remedy = format!(
         "{}; or go on from the older state, which may hold refresh tokens that were replaced since: \
                           perennial doctor --accept-older",
         mending(Some(place))
     );
-    Finding::bad(super::database::older(place).to_string(), remedy)
+    Finding::bad("contents", super::database::older(place).to_string(), remedy)
 }
 
 fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     let path = place.backup();
     if fs::metadata(&place.path).is_ok_and(|metadata| metadata.len() > backup::LARGE) {
-        return Finding::good(format!(
-            "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
-            place.path.display()
-        ));
+        return Finding::good(
+            "backup",
+            format!(
+                "{} is too large for a copy with every new token: have one made every night (perennial backup FILE)",
+                place.path.display()
+            ),
+        );
     }
     let Ok(metadata) = fs::metadata(&path) else {
         return Finding::bad(
+            "backup",
             format!("there is no backup {}", path.display()),
             "the next new token makes one: perennial refresh NAME",
         );
@@ -260,15 +313,15 @@ fn copy(place: &Place, ring: Option<&Ring>) -> Finding {
     };
     if let Err(error) = checked {
         let again = format!("remove it, and the next new token makes another: rm {}", path.display());
-        return Finding::bad(format!("the backup {} is of no use: {error}", path.display()), again);
+        return Finding::bad("backup", format!("the backup {} is of no use: {error}", path.display()), again);
     }
     let age =
         metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
     let days = age.as_secs() / 86_400;
     let what = format!("the backup {} is good, and {days} days old", path.display());
     if age < OLD {
-        Finding::good(what)
+        Finding::good("backup", what)
     } else {
-        Finding::bad(what, "a new token makes another: perennial refresh NAME")
+        Finding::bad("backup", what, "a new token makes another: perennial refresh NAME")
     }
 }

@@ -11,6 +11,7 @@
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `keys` | the data keys in their table | 10 |
+//! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `upgrade` | databases of earlier versions | 5 |
 //! | `backup` | the newest good copy | 5 |
 //! | `copy` | a copy to keep elsewhere, made while others write | 5 |
@@ -31,6 +32,7 @@ mod keys;
 mod lock;
 mod mount;
 mod place;
+mod rekey;
 mod restore;
 mod row;
 mod schema;
@@ -38,7 +40,8 @@ mod upgrade;
 mod writer;
 
 use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
-use crate::seal::KeySource;
+use crate::seal::MasterKey;
+use crate::store::rekey::Rekey;
 use crate::store::sealed::row::Row;
 use crate::unix;
 use batch::{Batch, now};
@@ -59,8 +62,8 @@ use writer::Job;
 /// What a person may choose.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Where the master key comes from. It lies outside the database's directory.
-    pub master_key: KeySource,
+    /// The master key. A file that it comes from lies outside the database's directory.
+    pub master_key: MasterKey,
     /// Whose connections these are: tenants of one database do not see each other's.
     pub tenant: String,
 }
@@ -68,8 +71,14 @@ pub struct SqliteOptions {
 impl SqliteOptions {
     /// The tenant `default`.
     #[must_use]
-    pub fn new(master_key: KeySource) -> Self {
-        Self { master_key, tenant: "default".to_owned() }
+    pub fn new(master_key: impl Into<MasterKey>) -> Self {
+        Self { master_key: master_key.into(), tenant: "default".to_owned() }
+    }
+
+    /// Another master key.
+    #[must_use]
+    pub fn with_key(self, master_key: impl Into<MasterKey>) -> Self {
+        Self { master_key: master_key.into(), ..self }
     }
 
     /// Another tenant.
@@ -101,7 +110,7 @@ impl Sqlite {
     pub fn open(path: impl Into<PathBuf>, options: SqliteOptions) -> Result<Self, StoreError> {
         check_name(&options.tenant)?;
         let place = Place::find(&path.into())?;
-        place.check_key(&options.master_key)?;
+        place.check_key(options.master_key.source())?;
         let database = Mutex::new(Database::open(&place, &options)?);
         Ok(Self { place, options, database })
     }
@@ -156,7 +165,7 @@ impl Sqlite {
         options: &SqliteOptions,
     ) -> Result<(Copied, Option<PathBuf>), StoreError> {
         let place = Place::find(&path.into())?;
-        place.check_key(&options.master_key)?;
+        place.check_key(options.master_key.source())?;
         restore::restore_from(&place, from.as_ref(), &options.master_key)
     }
 
@@ -347,6 +356,10 @@ impl Store for Sqlite {
         let number = row.ok_or_else(|| self.none(name))?.number;
         let held = Held::try_claim(database, number, name, self.address())?;
         Ok(held.map(|held| Box::new(held) as Box<dyn Claim>))
+    }
+
+    fn rekey(&self) -> Option<&dyn Rekey> {
+        Some(self)
     }
 
     fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {

@@ -134,7 +134,8 @@ impl Place {
     }
 
     pub(super) fn closed(&self, reason: impl Into<String>) -> StoreError {
-        StoreError::Closed { path: self.path.clone(), reason: reason.into() }
+        let remedy = "look into the master key: perennial key check".to_owned();
+        StoreError::Closed { path: self.path.clone(), reason: reason.into(), remedy }
     }
 }
 

@@ -9,7 +9,7 @@ use super::lock::{LockFile, STORE};
 use super::place::Place;
 use super::schema::{self, Use};
 use super::upgrade;
-use crate::seal::KeySource;
+use crate::seal::MasterKey;
 use crate::store::StoreError;
 use crate::unix;
 use std::fs;
@@ -32,7 +32,7 @@ pub(super) fn restore_backup(path: &Path) -> Result<PathBuf, StoreError> {
 pub(super) fn restore_from(
     place: &Place,
     from: &Path,
-    source: &KeySource,
+    master: &MasterKey,
 ) -> Result<(Copied, Option<PathBuf>), StoreError> {
     unix::make_private_dir(&place.dir).map_err(StoreError::io("make", &place.dir))?;
     let lock = alone(place)?;
@@ -41,7 +41,7 @@ pub(super) fn restore_from(
         let sql = schema::connect(there, Use::Writing).map_err(of_copy)?;
         schema::check(there, &sql).and_then(|()| upgrade::upgrade(there, &sql)).map_err(of_copy)?;
         let store = Meta::read(&sql).map_err(|error| of_copy(there.at("read").failed(error)))?.store;
-        let ring = Ring::open(there, source, store, &sql).map_err(of_copy)?;
+        let ring = Ring::open(there, master, store, &sql).map_err(of_copy)?;
         drop(sql);
         let connections = backup::check(there, &ring, &there.path).map_err(of_copy)?;
         let bytes = fs::metadata(&there.path).map_err(StoreError::io("read", &there.path))?.len();
@@ -56,7 +56,7 @@ fn said_of(from: &Path, error: StoreError) -> StoreError {
     let path = from.to_owned();
     match error {
         StoreError::Damaged { reason, .. } => StoreError::Damaged { path, reason, backup: None },
-        StoreError::Closed { reason, .. } => StoreError::Closed { path, reason },
+        StoreError::Closed { reason, remedy, .. } => StoreError::Closed { path, reason, remedy },
         StoreError::Unsafe { reason, remedy, .. } => StoreError::Unsafe { path, reason, remedy },
         other => other,
     }

@@ -31,6 +31,15 @@ pub(super) fn is_known(sql: &Connection, tenant: &str, id: &str) -> rusqlite::Re
     Ok(find(sql, "tenant = ?1 AND id = ?2", (tenant, id))?.is_some())
 }
 
+/// Those under this data key behind number `after`, in the order of their numbers.
+pub(super) fn under(sql: &Connection, key: i64, after: i64, most: usize) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM connections WHERE key = ?1 AND number > ?2 ORDER BY number LIMIT ?3"
+    ))?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    statement.query_map((key, after, most), read)?.collect()
+}
+
 /// A number that no row has had. It is sealed with the row, so it is drawn before the row is written.
 pub(super) fn next_number(sql: &Connection) -> rusqlite::Result<i64> {
     let last = "SELECT max(coalesce((SELECT max(number) FROM connections), 0),

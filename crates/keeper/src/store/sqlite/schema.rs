@@ -21,7 +21,7 @@ const APPLICATION: i64 = 0x5072_6e6c;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Each statement stands in the database as it stands here, and is compared when it is opened.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 14] = [
     "CREATE TABLE meta (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         store_id TEXT NOT NULL,
@@ -72,6 +72,8 @@ pub(super) const TABLES: [&str; 12] = [
     "CREATE UNIQUE INDEX connection_names ON connections (tenant, name) WHERE removed_at IS NULL",
     "CREATE INDEX agenda ON connections (tenant, due_at) WHERE removed_at IS NULL AND due_at IS NOT NULL",
     "CREATE INDEX open_intents ON connections (intent) WHERE intent IS NOT NULL",
+    "CREATE INDEX sealed_under ON connections (key)",
+    "CREATE INDEX secrets_under ON app_secrets (key)",
     "CREATE TABLE journal (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         connection INTEGER NOT NULL REFERENCES connections,
@@ -209,6 +211,7 @@ pub(super) fn make(sql: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::database::journal_query;
+    use super::super::rekey::UNDER;
     use super::super::writer::OPEN_INTENTS;
     use super::super::{DUE, NAMES};
     use super::*;
@@ -222,6 +225,8 @@ mod tests {
             (DUE, "agenda"),
             (NAMES, "connection_names"),
             (OPEN_INTENTS, "open_intents"),
+            (UNDER, "sealed_under"),
+            (UNDER, "secrets_under"),
             (&journal_query(true, true), "journal_of"),
             (&journal_query(true, false), "journal_of"),
             (&journal_query(false, true), "SEARCH journal USING INTEGER PRIMARY KEY"),

@@ -62,7 +62,8 @@ pub(super) fn tables(form: i64) -> Vec<&'static str> {
         let then = BEFORE.iter().find(|(name, _)| creates(statement, name));
         then.map_or(*statement, |(_, then)| then)
     };
-    TABLES.iter().filter(|statement| !creates(statement, "data_keys")).map(of_then).collect()
+    let was_there = |statement: &&&str| !creates(statement, "data_keys") && !statement.ends_with(" (key)");
+    TABLES.iter().filter(was_there).map(of_then).collect()
 }
 
 fn creates(statement: &str, table: &str) -> bool {
@@ -102,6 +103,7 @@ fn from_1(sql: &Transaction<'_>) -> rusqlite::Result<()> {
     let is_missing = |statement: &&&str| {
         ["meta", "data_keys", "app_secrets", "connections"].iter().any(|table| creates(statement, table))
             || statement.contains(" ON connections (")
+            || statement.contains(" ON app_secrets (")
     };
     TABLES.iter().filter(is_missing).try_for_each(|statement| sql.execute_batch(statement))?;
     sql.execute_batch(

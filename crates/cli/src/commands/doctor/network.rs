@@ -1,0 +1,59 @@
+//! Can every authorization server be reached? A connection and its TLS session, as before a refresh, and then nothing:
+//! no request, no token. Each base once, all at the same time, within a limit.
+
+use super::report::{Report, Severity};
+use crate::trouble::Trouble;
+use perennial::Error;
+use perennial::core::Origin;
+use perennial::core::token_endpoint::Unreachable;
+use perennial::http::{Http, TokenEndpoint};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Who has not answered by then counts as unreachable: a person waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So many are asked at most; Concur has seven.
+const MOST: usize = 100;
+
+pub(super) fn look(report: &mut Report<'_>, bases: BTreeSet<Origin>) {
+    let left_out = bases.len().saturating_sub(MOST);
+    let found = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let http = Arc::new(Http::new(report.session.http_options()));
+            runtime.block_on(ask(http, bases.into_iter().take(MOST)))
+        }
+        Err(error) => return report.trouble("network", error.into()),
+    };
+    for (base, reached) in found {
+        match reached {
+            Ok(()) => report.good("network", format!("{base} can be reached")),
+            Err(why) => {
+                let (others, remedy) = ("servers cannot be reached", "check the network: perennial doctor");
+                if report.names_one_more("network", Severity::Passing, others, remedy) {
+                    report.trouble("network", Trouble::from(Error::Unreachable { base, why }));
+                }
+            }
+        }
+    }
+    if left_out > 0 {
+        report.good("network", format!("{left_out} more servers were not asked"));
+    }
+}
+
+/// In the order of their names, so that two reports can be compared.
+async fn ask(http: Arc<Http>, bases: impl Iterator<Item = Origin>) -> Vec<(Origin, Result<(), Unreachable>)> {
+    let mut asking = JoinSet::new();
+    for base in bases {
+        let http = Arc::clone(&http);
+        asking.spawn(async move {
+            let connected = tokio::time::timeout(PATIENCE, http.connect(&base)).await;
+            let reached = connected.unwrap_or(Err(Unreachable::TimedOut)).map(drop);
+            (base, reached)
+        });
+    }
+    let mut found = asking.join_all().await;
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
