@@ -80,7 +80,7 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
         }
     }
     if !matches!(choice, Choice::SapSample(_))
-        && let KeySource::File(path) = session.sqlite_options()?.master_key.source()
+        && let KeySource::File(path) = session.master_key()?.source()
     {
         key_file(&mut report, path);
     }

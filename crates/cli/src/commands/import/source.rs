@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
 use perennial::core::Connection;
-use perennial::seal::KeySource;
+use perennial::seal::MasterKey;
 use perennial::store::archive::{self, ArchiveKey};
 use perennial::store::interchange::{self, Parcel};
 use perennial::store::{Store, StoreError};
@@ -161,21 +161,18 @@ impl Read for Counted {
 }
 
 /// The master key of what is taken in.
-fn from_key(session: &Session, import: &Import) -> Result<KeySource, Trouble> {
+fn from_key(session: &Session, import: &Import) -> Result<MasterKey, Trouble> {
     let key = import.from_master_key.clone().or(session.globals.master_key.clone());
     key.or_else(stores::standard_key)
+        .map(|source| session.key_from(source))
         .ok_or_else(|| Trouble::usage("which master key?", "name it: --from-master-key file:PATH"))
 }
 
 /// Another store of Perennial's. Nothing of it is changed, but what it had to rescue is taken in there first.
 fn store(session: &Session, import: &Import, choice: &Choice) -> Result<Source, Trouble> {
     let options = || {
-        let key = import.from_master_key.clone().or(session.globals.master_key.clone());
-        let key = key.or_else(stores::standard_key);
-        let key =
-            key.ok_or_else(|| Trouble::usage("which master key?", "name it: --from-master-key file:PATH"))?;
         let tenant = import.from_tenant.as_deref().unwrap_or(&session.globals.tenant);
-        Ok(SqliteOptions::new(session.key_from(key)).tenant(tenant))
+        Ok(SqliteOptions::new(from_key(session, import)?).tenant(tenant))
     };
     if let Choice::Sqlite(file) = choice
         && !file.exists()

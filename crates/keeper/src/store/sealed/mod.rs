@@ -48,7 +48,7 @@ pub(crate) enum Closed {
 /// Another key, a missing one, an unreadable one and a damaged store are four things, and want four remedies.
 pub(crate) fn closed(master: &MasterKey, error: SealError) -> Closed {
     let source = master.source().in_short();
-    let another = "name the master key that it was made with: --master-key file:PATH";
+    let another = "name the master key that it was sealed with: --master-key file:PATH";
     let (reason, remedy) = match error {
         SealError::Altered => return Closed::Damage("its data key was altered".to_owned()),
         SealError::OtherKey { needs, holds, .. } => (
@@ -69,7 +69,7 @@ pub(crate) fn closed(master: &MasterKey, error: SealError) -> Closed {
         ),
         SealError::DamagedKey => (
             format!("the master key {source} is damaged: it must be 64 hexadecimal digits, on each line"),
-            "put the key back from where you keep a copy".to_owned(),
+            "put the key back from where you keep a copy, or name another: --master-key file:PATH".to_owned(),
         ),
         SealError::NoKey(_) => (
             format!("the master key {source} is not there; put it back from where you keep a copy"),
