@@ -122,7 +122,7 @@ fn sealed(session: &Session, import: &Import) -> Result<Source, Trouble> {
     let key = if wants {
         ArchiveKey::Passphrase(import.passphrase.read()?)
     } else {
-        ArchiveKey::Master(session.key_from(from_key(session, import)?))
+        ArchiveKey::Master(from_key(session, import)?)
     };
     let (counted, total) = open()?;
     let read = Rc::clone(&counted.read);
