@@ -169,7 +169,7 @@ fn what_nobody_understands_on_a_refresh_is_kept_sealed_and_the_token_stays() {
         assert_eq!(new.len(), usize::from(kept), "{fault}: {ended:?}");
         for file in new {
             let bytes = fs::read(&file).unwrap();
-            assert!(bytes.starts_with(b"perennial sealed 1\n"), "{fault}");
+            assert!(bytes.starts_with(b"perennial sealed 2 "), "{fault}");
             assert!(!contains(&bytes, token.as_bytes()) && !contains(&bytes, b"access_token"), "{fault}");
             assert!(ended.stderr.contains(&*file.to_string_lossy()), "it is told where: {ended:?}");
         }

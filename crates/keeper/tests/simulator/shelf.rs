@@ -136,10 +136,11 @@ fn tail(name: &str) -> String {
 /// What is sealed in there: docs/design.md, "The rescue file".
 fn open(name: &str, sealed: &[u8]) -> String {
     let kind = if tail(name).starts_with("tokens") { "tokens" } else { "answer" };
-    let aad = format!("rescue {kind} {}", crate::store::ADDRESS);
-    let rest = sealed.strip_prefix(b"perennial sealed 1\n").unwrap_or_default();
+    let line = sealed.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (line, rest) = sealed.split_at(line);
+    let aad = [line, format!("rescue {kind} {}", crate::store::ADDRESS).as_bytes()].concat();
     let (nonce, text) = rest.split_first_chunk::<24>().unwrap_or((&[0; 24], &[]));
     let cipher = XChaCha20Poly1305::new(&Key::from([KEY; 32]));
-    let plain = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: aad.as_bytes() });
+    let plain = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: &aad });
     plain.map_or_else(|_| String::new(), |plain| String::from_utf8_lossy(&plain).into_owned())
 }

@@ -15,10 +15,12 @@ use std::thread;
 
 #[test]
 fn law_1_a_server_killed_between_intent_and_commit_loses_nothing() {
-    // As durable as it comes.
+    // As durable as it comes. Its recovery may take its time on a busy disk: a commit waits as long as a statement may
+    // take.
     let Some(server) = PostgresServer::start(&[]) else { return };
     let world = World::on(&server);
-    let (store, first) = world.held();
+    let (_, first) = world.held();
+    let store = world.open_at(&format!("{}&statement_timeout=120", world.url()));
     let mut claim = store.try_claim("acme").unwrap().unwrap();
     let intended = refreshing(&first, "one");
     claim.intend(&first.version(), &intended).unwrap();
