@@ -135,6 +135,16 @@ fn an_administrator_gets_the_sql_that_makes_the_tables() {
 }
 
 #[test]
+fn law_5_no_master_key_is_forgotten_that_a_server_may_need() {
+    let Some(world) = world() else { return };
+    for words in [&["key", "check"][..], &["key", "rotate"], &["key", "forget", "--yes"]] {
+        let ended = world.run(words);
+        assert!(ended.code == 2 && ended.stderr.contains("perennial doctor"), "{ended:?}");
+    }
+    world.run_ok(&["token"]);
+}
+
+#[test]
 fn law_7_a_dump_that_was_restored_elsewhere_is_a_copy() {
     let Some(world) = world() else { return };
     let here = schema(&world.dir());
