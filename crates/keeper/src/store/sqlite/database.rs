@@ -64,12 +64,13 @@ impl Database {
         place.check_shape()?;
         let reader = schema::connect_to_read(place)?;
         schema::check(place, &reader.sql)?;
-        let is_upgraded = upgrade::upgrade(place, &reader.sql)?;
+        let upgraded = upgrade::upgrade(place, &reader.sql)?;
         let meta = Meta::read(&reader.sql).map_err(|error| place.at("read").failed(error))?;
         meta.is_not_older_than(place, mark)?;
         let ring = Ring::open(place, &options.master_key, meta.store.clone(), &reader.sql)?;
-        if is_upgraded {
-            Copies::default().make(place, &ring, &reader.sql);
+        if let Some(sql) = upgraded {
+            // The copy beside it is of the old form.
+            Copies::default().make(place, &ring, &sql);
         }
         Ok(Some(Arc::new(Self {
             place: place.clone(),

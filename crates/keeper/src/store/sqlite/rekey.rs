@@ -3,6 +3,7 @@
 
 use super::batch::{Batch, now};
 use super::database::Database;
+use super::schema::Use;
 use super::{Sqlite, apps, backup, keys, row, schema, write};
 use crate::failpoint;
 use crate::seal::MasterKey;
@@ -65,7 +66,8 @@ impl Rekey for Sqlite {
 
     fn renew_backup(&self) -> Result<(), StoreError> {
         let Some(database) = self.database()? else { return Ok(()) };
-        let sql = schema::connect_to_read(&self.place)?.sql;
+        // SQLite takes the making of a copy for writing.
+        let sql = schema::connect(&self.place, Use::Writing)?;
         backup::make(&self.place, database.ring(), &sql)
     }
 

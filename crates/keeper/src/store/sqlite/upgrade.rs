@@ -70,17 +70,18 @@ fn creates(statement: &str, table: &str) -> bool {
     statement.strip_prefix("CREATE TABLE ").is_some_and(|rest| rest.starts_with(&format!("{table} (")))
 }
 
-/// Brings a database of an earlier form up to date, and says whether there was anything to do.
+/// Brings a database of an earlier form up to date, and returns what it was written with; `None` where there was nothing
+/// to do.
 ///
 /// # Errors
 /// When it cannot be written, or is no database of ours.
-pub(super) fn upgrade(place: &Place, sql: &Connection) -> Result<bool, StoreError> {
+pub(super) fn upgrade(place: &Place, sql: &Connection) -> Result<Option<Connection>, StoreError> {
     if schema::form(sql).map_err(|error| place.at("read").failed(error))? >= VERSION {
-        return Ok(false);
+        return Ok(None);
     }
     let mut sql = schema::connect(place, Use::Writing)?;
-    let upgraded = bring_up_to_date(&mut sql);
-    upgraded.map_err(|error| place.at("write").failed(error)).map(|()| true)
+    bring_up_to_date(&mut sql).map_err(|error| place.at("write").failed(error))?;
+    Ok(Some(sql))
 }
 
 fn bring_up_to_date(sql: &mut Connection) -> rusqlite::Result<()> {
@@ -91,7 +92,8 @@ fn bring_up_to_date(sql: &mut Connection) -> rusqlite::Result<()> {
     if schema::form(&transaction)? < VERSION {
         from_1(&transaction)?;
     }
-    transaction.commit()
+    transaction.commit()?;
+    sql.execute_batch("PRAGMA foreign_keys = ON")
 }
 
 fn from_1(sql: &Transaction<'_>) -> rusqlite::Result<()> {
