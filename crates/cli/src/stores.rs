@@ -120,6 +120,9 @@ pub(crate) fn standard_key() -> Option<KeySource> {
 
 /// A master key; a passphrase is asked for on the terminal.
 pub(crate) fn master_key(source: KeySource) -> MasterKey {
+    if source == KeySource::Passphrase && !terminal::can_ask() {
+        return source.into();
+    }
     MasterKey::asking(source, |asked| match asked {
         Asked::Known => terminal::ask_secret("Passphrase of the master key"),
         Asked::New => terminal::ask_new_secret("New passphrase of the master key"),

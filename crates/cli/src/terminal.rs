@@ -20,6 +20,11 @@ pub(crate) fn is_there() -> bool {
     io::stderr().is_terminal() && open().is_ok()
 }
 
+/// True when this process has a terminal, wherever its own output goes.
+pub(crate) fn can_ask() -> bool {
+    open().is_ok()
+}
+
 /// The columns of the terminal that stdout is; `None` where it is none.
 pub(crate) fn width() -> Option<usize> {
     let size = termios::tcgetwinsize(io::stdout()).ok()?;

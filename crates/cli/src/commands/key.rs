@@ -231,6 +231,9 @@ fn target(wanted: &Rotate, from: &MasterKey) -> Option<MasterKey> {
 }
 
 fn new_passphrase() -> MasterKey {
+    if !terminal::can_ask() {
+        return KeySource::Passphrase.into();
+    }
     MasterKey::asking(KeySource::Passphrase, |asked| match asked {
         Asked::New => terminal::ask_new_secret("New passphrase of the master key"),
         Asked::Known => terminal::ask_secret("New passphrase of the master key, once more"),
