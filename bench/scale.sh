@@ -65,7 +65,7 @@ rm -rf "$scratch/sqlite"
 bin="$(programs)"
 if [[ -n $bin ]]; then
   start_postgres "$bin"
-  measure "postgres:///postgres?host=$scratch/postgres&user=perennial"
+  measure "postgres:///postgres?host=$scratch/postgres&user=perennial&pool=64"
 else
   echo "skipped: PostgreSQL is not installed here" >&2
 fi

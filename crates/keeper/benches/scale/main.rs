@@ -1,7 +1,7 @@
 //! What a store of many connections costs: one stage a process, so that each one's memory is its own.
 //!
 //! `cargo bench -p perennial --bench scale -- STORE COUNT…` runs all stages for each count and prints one line of JSON
-//! for each stage. STORE is `sqlite:DIR`, a directory for the databases, or `postgres://…`, a database for a schema each.
+//! for each stage. STORE is `sqlite:DIR`, a directory for the databases, or `postgres://…`, where each gets a schema.
 //! `bench/scale.sh` does both, and draws the curves.
 
 #![expect(
@@ -10,26 +10,20 @@
     reason = "a measurement that cannot go on should stop there"
 )]
 
-use perennial::core::connection::{Answered, Plan};
-use perennial::core::grant::{Client, Principal};
+mod connections;
+mod place;
+
+use connections::{answer, answered, name, now, parcel, plan};
+use perennial::Store;
 use perennial::core::profile::Purpose;
-use perennial::core::profile::concur::CONCUR;
-use perennial::core::secret::ClientSecret;
-use perennial::core::time::HostClock;
-use perennial::core::{Connection, Fingerprint, Origin, TokenResponse, UnixTime};
-use perennial::seal::KeySource;
-use perennial::store::{App, Parcel};
-use perennial::{Keeper, Options, Sqlite, SqliteOptions, Store};
+use perennial::store::Parcel;
+use place::Place;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Connections taken in at once.
 const AT_ONCE: u64 = 1000;
-/// So many connections are due, however many there are.
-const DUE: u64 = 100;
 /// How often something short is done.
 const OFTEN: usize = 2000;
 /// How often something is done that a disk must confirm.
@@ -78,59 +72,6 @@ fn in_a_process_of_its_own(store: &str, stage: &str, count: &str) {
     println!("{line}");
 }
 
-/// A store of so many connections.
-struct Place {
-    address: String,
-    count: u64,
-}
-
-impl Place {
-    fn new(address: &str, count: u64) -> Self {
-        Self { address: address.to_owned(), count }
-    }
-
-    fn open(&self) -> Arc<dyn Store> {
-        let dir = Path::new(self.address.strip_prefix("sqlite:").unwrap());
-        let key = KeySource::File(dir.join("keys/master.key"));
-        Arc::new(Sqlite::open(self.database(), SqliteOptions::new(key)).unwrap())
-    }
-
-    fn database(&self) -> std::path::PathBuf {
-        let dir = Path::new(self.address.strip_prefix("sqlite:").unwrap());
-        dir.join(format!("{}/perennial.db", self.count))
-    }
-
-    fn keeper(&self) -> Keeper {
-        Keeper::open_shared(self.open(), Options::default())
-    }
-
-    /// Bytes on the disk.
-    fn size(&self) -> u64 {
-        let of = |ending: &str| {
-            let file = self.database().with_extension(ending);
-            std::fs::metadata(file).map_or(0, |file| file.len())
-        };
-        of("db") + of("db-wal")
-    }
-
-    /// How many transactions there have been.
-    fn transactions(&self) -> u64 {
-        let sql = rusqlite::Connection::open(self.database()).unwrap();
-        let changes = sql.query_row("SELECT changes FROM meta", [], |row| row.get::<_, i64>(0));
-        changes.unwrap().unsigned_abs()
-    }
-
-    /// Names, in an order that no cache likes.
-    fn names(&self, times: usize) -> impl Iterator<Item = String> {
-        let (mut at, count) = (0_u64, self.count);
-        std::iter::repeat_with(move || {
-            at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            name((at >> 20) % count)
-        })
-        .take(times)
-    }
-}
-
 fn load(place: &Place) -> Value {
     let store = place.open();
     let begun = Instant::now();
@@ -170,7 +111,7 @@ fn due(place: &Place) -> Value {
     let (keeper, mut times) = (place.keeper(), Times::default());
     for _ in 0..SELDOM {
         let due = times.take(|| keeper.due().unwrap());
-        assert_eq!(due.len() as u64, DUE.min(place.count));
+        assert_eq!(due.len() as u64, connections::DUE.min(place.count));
     }
     times.told()
 }
@@ -195,7 +136,7 @@ fn refresh(store: &dyn Store, name: &str) {
 
 fn together(place: &Place) -> Value {
     let store = place.open();
-    let before = place.transactions();
+    let before = place.syncs();
     let begun = Instant::now();
     std::thread::scope(|scope| {
         for flight in 0..FLIGHTS {
@@ -208,12 +149,12 @@ fn together(place: &Place) -> Value {
         }
     });
     let seconds = begun.elapsed().as_secs_f64();
-    let (writes, transactions) = (2 * FLIGHTS * ROUNDS, place.transactions() - before);
+    let (writes, syncs) = (2 * FLIGHTS * ROUNDS, place.syncs() - before);
     json!({
         "refreshes_per_second": round((FLIGHTS * ROUNDS) as f64 / seconds),
         "writes": writes,
-        "transactions": transactions,
-        "writes_per_transaction": round(writes as f64 / transactions as f64),
+        "syncs": syncs,
+        "writes_per_sync": round(writes as f64 / syncs as f64),
         "memory": memory(),
     })
 }
@@ -247,73 +188,4 @@ fn memory() -> u64 {
 
 fn round(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
-}
-
-fn name(number: u64) -> String {
-    format!("customer-{number:07}")
-}
-
-/// Access tokens of Concur's are JSON Web Tokens of some 1,300 characters.
-fn answer(name: &str) -> TokenResponse {
-    let members = json!({
-        "access_token": format!("{name}-{}", "a".repeat(1300)),
-        "refresh_token": format!("{name}-{}", perennial::request_id()),
-        "id_token": format!("{name}-{}", "i".repeat(900)),
-        "expires_in": 86_400,
-        "scope": "openid user.read company.read",
-        "token_type": "Bearer",
-        "refresh_expires_in": now().0 + 180 * 86_400,
-        "geolocation": "https://us2.api.concursolutions.com",
-    });
-    TokenResponse::from_members(members.as_object().unwrap()).unwrap()
-}
-
-fn parcel(number: u64, count: u64) -> Parcel {
-    let name = name(number);
-    let every = count / DUE.min(count);
-    let is_due = number.is_multiple_of(every) && number / every < DUE;
-    let fresh = Connection::new(perennial::request_id(), name.as_str(), &CONCUR);
-    let obtaining = fresh.intend(plan(Purpose::Obtain, &perennial::request_id()));
-    let mut connection = obtaining.accept(&answer(&name), &answered(now())).unwrap();
-    // Due, and served: its access token is today's.
-    if let Some(held) = connection.held.as_mut().filter(|_| is_due) {
-        held.refreshed_at = Some(now().plus(-30 * 86_400));
-    }
-    let client =
-        Client { id: format!("app-{}", number % 20), secret: ClientSecret::new("the-secret-of-an-app") };
-    Parcel { connection, app: App::new(client, Some(Principal::new("company")), None), history: Vec::new() }
-}
-
-fn plan(purpose: Purpose, correlation_id: &str) -> Plan {
-    Plan {
-        purpose,
-        base: base(),
-        presented: Fingerprint::of("presented"),
-        new_grant_id: correlation_id.to_owned(),
-        patience: Duration::from_secs(60),
-        now: now(),
-        kernel: "lock".to_owned(),
-        process: std::process::id(),
-        forced: false,
-        settled: false,
-        correlation_id: correlation_id.to_owned(),
-    }
-}
-
-fn answered(at: UnixTime) -> Answered {
-    Answered {
-        base: base(),
-        sent_at: at,
-        received_at: at,
-        date: Some(at),
-        host: HostClock { kernel: "kernel".to_owned(), boot_epoch: 1_700_000_000 },
-    }
-}
-
-fn base() -> Origin {
-    Origin::parse("https://us2.api.concursolutions.com").unwrap()
-}
-
-fn now() -> UnixTime {
-    UnixTime(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap())
 }
