@@ -334,3 +334,57 @@ fn a_database_whose_data_key_was_altered_is_told_from_another_key() {
         skip("the texts of other systems differ");
     }
 }
+
+fn files_below(path: &std::path::Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).expect("a directory");
+    entries.flat_map(|entry| files_below(&entry.expect("an entry").path())).collect()
+}
+
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits"))
+        .collect()
+}
+
+/// Master keys, old and new, as digits and as bytes; and every secret of the connection.
+#[test]
+fn law_10_no_key_stands_anywhere_but_in_its_file() {
+    let world = world();
+    with_rescue_file(&world);
+    let mut said = String::new();
+    assert!(killed_at(&world, "rewrapped", &["key", "rotate", "--data"]));
+    for words in [
+        &["key", "rotate", "--data", "-vvv"][..],
+        &["key", "check", "-vvv", "--log-format", "json"],
+        &["key", "check", "--json"],
+        &["key", "forget", "nothing", "--yes", "-vvv"],
+        &["support", "acme"],
+        &["log", "acme"],
+        &["doctor", "--offline", "-vvv"],
+        &["token", "acme", "--master-key", "command:false", "-vvv"],
+    ] {
+        let ended = world.keep(words);
+        said.push_str(&ended.stdout);
+        said.push_str(&ended.stderr);
+    }
+    let keys = fs::read_to_string(key_file(&world)).expect("a key file");
+    assert_eq!(keys.lines().count(), 2);
+    let secrets = world.sandbox.secrets();
+    for secret in keys.lines().chain(secrets.iter().map(String::as_str)) {
+        assert!(!said.contains(secret), "a secret was said");
+    }
+    for path in files_below(&world.home()).into_iter().filter(|path| *path != key_file(&world)) {
+        let contents = fs::read(&path).expect("it can be read");
+        let holds = |part: &[u8]| contents.windows(part.len()).any(|window| window == part);
+        for key in keys.lines() {
+            assert!(!holds(key.as_bytes()) && !holds(&bytes_of(key)), "a master key in {}", path.display());
+        }
+        for secret in &secrets {
+            assert!(!holds(secret.as_bytes()), "a secret in {}", path.display());
+        }
+    }
+}

@@ -6,7 +6,10 @@ mod support;
 
 use serde_json::json;
 use std::fs;
-use support::{World, wait_until};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use support::{World, skip, wait_until};
 
 #[test]
 fn law_10_memory_does_not_go_into_core_dumps() {
@@ -21,4 +24,58 @@ fn law_10_memory_does_not_go_into_core_dumps() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The kernel's own word for it, wherever dumps go on this machine.
+#[test]
+fn law_10_a_process_that_is_aborted_with_an_open_store_is_not_dumped() {
+    let limit = |line: &str| format!("ulimit -c unlimited 2>/dev/null || exit 77; exec {line}");
+    let shell = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &limit(line)]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let plain = shell("sh -c 'kill -ABRT $$'").current_dir(dir.path()).status().unwrap();
+    if !plain.core_dumped() {
+        skip("this machine dumps no process, so that nothing could be shown");
+        return;
+    }
+    let world = World::with(World::plain());
+    world.add("acme");
+    world.inject(json!([{"kind": "hang"}]));
+    let before = world.requests();
+    let inner = world.keeps(&[]);
+    let mut command = shell(&format!("{} refresh acme", support::binary().display()));
+    command.current_dir(dir.path()).env_clear();
+    for (name, value) in inner.get_envs() {
+        value.map(|value| command.env(name, value));
+    }
+    let mut child = command.spawn().unwrap();
+    wait_until("the request is under way", || world.requests() > before);
+    let abort = Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().unwrap();
+    let ended = child.wait().unwrap();
+    assert!(abort.success() && ended.signal() == Some(6) && !ended.core_dumped(), "{ended:?}");
+}
+
+/// What may not be dumped may not be traced either: its memory belongs to root alone.
+#[test]
+fn law_10_no_other_program_of_this_user_reads_its_memory() {
+    let world = World::with(World::plain());
+    world.add("acme");
+    world.inject(json!([{"kind": "hang"}]));
+    let before = world.requests();
+    let mut child = world.keeps(&["refresh", "acme"]).spawn().unwrap();
+    wait_until("the request is under way", || world.requests() > before);
+    let memory = format!("/proc/{}/mem", child.id());
+    let owner = fs::metadata(&memory).unwrap().uid();
+    let opened = fs::File::open(&memory);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(owner, 0, "a process that may be traced has its own files in /proc");
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        skip("root reads all memory");
+        return;
+    }
+    assert!(opened.is_err(), "{memory} can be read");
 }
