@@ -59,7 +59,7 @@ use thread::Thread;
 use tokio_postgres::types::Type;
 
 /// How many new connections share a transaction.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 250;
 
 /// What a person may choose beside the address.
 #[derive(Clone, Debug)]
@@ -266,9 +266,14 @@ fn taken_meanwhile(work: &Work<'_>, name: &str, stop: Stop) -> Stop {
 
 /// Puts into a row what a person has given to obtain a grant with.
 async fn put_given(work: &Work<'_>, row: &mut Row, profile: &str, app: &App) -> Result<(), Stop> {
+    row.app = work.put_client(profile, &app.client).await?;
+    Ok(fill_in(work, row, app)?)
+}
+
+/// The same where the app's number stands in the row already.
+fn fill_in(work: &Work<'_>, row: &mut Row, app: &App) -> Result<(), StoreError> {
     let kept = row.request_token(work.keys).map_err(|error| work.unsealed(error))?;
     let known_since = row.known_since().filter(|_| kept == app.request_token);
-    row.app = work.put_client(profile, &app.client).await?;
     row.company = app.company.as_ref().map(|company| company.as_str().to_owned());
     row.put_request_token(work.keys, app.request_token.as_ref()).map_err(|error| work.unsealed(error))?;
     let known_since = app.known_since.or(known_since).map_or_else(now, |at| at.0);

@@ -190,6 +190,58 @@ impl Work<'_> {
         self.link.rows(&insert, &values).await.map(drop)
     }
 
+    /// Numbers that no row has had.
+    pub(super) async fn next_numbers(&self, count: usize) -> Result<Vec<i64>, Stop> {
+        let next = format!("SELECT nextval('{}.connection_numbers') FROM generate_series(1, $1)", self.s);
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = self.link.rows(&next, &[(&count, Type::INT8)]).await?;
+        Ok(rows.iter().map(|row| get(self.link.place(), row, 0)).collect::<Result<_, _>>()?)
+    }
+
+    /// True when one of these ids, or of these names, is in use.
+    pub(super) async fn is_any_there(&self, ids: &[&str], names: &[&str]) -> Result<bool, Stop> {
+        let look = format!(
+            "SELECT 1 FROM {s}.connections WHERE tenant = $1 AND id = ANY($2) \
+             UNION ALL SELECT 1 FROM {s}.connections WHERE tenant = $1 AND name = ANY($3) AND removed_at IS NULL LIMIT 1",
+            s = self.s
+        );
+        let values: [Value<'_>; 3] =
+            [(&self.tenant, Type::TEXT), (&ids, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+        Ok(self.link.row(&look, &values).await?.is_some())
+    }
+
+    /// Seals new rows and writes them, in one statement.
+    pub(super) async fn insert_all(&self, rows: Vec<Row>) -> Result<(), Stop> {
+        let rows = rows.into_iter().map(|row| self.sealed(row)).collect::<Result<Vec<_>, _>>()?;
+        let insert = format!(
+            "INSERT INTO {}.connections ({COLUMNS}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], \
+             $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[], \
+             $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[])",
+            self.s
+        );
+        let numbers = |of: fn(&Row) -> Option<i64>| rows.iter().map(of).collect::<Vec<_>>();
+        let texts = |of: fn(&Row) -> Option<&str>| rows.iter().map(of).collect::<Vec<_>>();
+        let values: [Value<'_>; COUNT] = [
+            (&numbers(|row| Some(row.number)), Type::INT8_ARRAY),
+            (&texts(|row| Some(&row.tenant)), Type::TEXT_ARRAY),
+            (&texts(|row| Some(&row.id)), Type::TEXT_ARRAY),
+            (&texts(|row| Some(&row.name)), Type::TEXT_ARRAY),
+            (&numbers(|row| Some(row.app)), Type::INT8_ARRAY),
+            (&numbers(|row| row.due_at), Type::INT8_ARRAY),
+            (&texts(|row| row.intent.as_deref()), Type::TEXT_ARRAY),
+            (&numbers(|row| Some(row.key)), Type::INT8_ARRAY),
+            (&texts(|row| Some(&row.record)), Type::TEXT_ARRAY),
+            (&texts(|row| row.company.as_deref()), Type::TEXT_ARRAY),
+            (&texts(|row| row.request_token.as_deref()), Type::TEXT_ARRAY),
+            (&numbers(|row| row.known_since), Type::INT8_ARRAY),
+            (&numbers(|row| Some(row.created_at)), Type::INT8_ARRAY),
+            (&numbers(|row| row.removed_at), Type::INT8_ARRAY),
+            (&numbers(|row| Some(row.changed)), Type::INT8_ARRAY),
+            (&texts(|row| Some(&row.seal)), Type::TEXT_ARRAY),
+        ];
+        self.link.rows(&insert, &values).await.map(drop)
+    }
+
     fn sealed(&self, mut row: Row) -> Result<Row, StoreError> {
         row.changed = self.change;
         row.seal(self.keys).map_err(|error| self.unsealed(error))?;
