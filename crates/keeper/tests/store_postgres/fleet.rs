@@ -146,15 +146,15 @@ async fn it_can_be_asked_from_a_runtime_of_one_thread() {
 
 /// A server that rotates, and counts what should never happen.
 #[derive(Default)]
-struct Rotating {
-    requests: AtomicUsize,
+pub(super) struct Rotating {
+    pub(super) requests: AtomicUsize,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
-    reused: AtomicUsize,
-    current: Mutex<String>,
+    pub(super) reused: AtomicUsize,
+    pub(super) current: Mutex<String>,
 }
 
-struct Asked(Arc<Rotating>);
+pub(super) struct Asked(pub(super) Arc<Rotating>);
 
 impl TokenEndpoint for Asked {
     fn connect<'a>(&'a self, _: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {

@@ -9,6 +9,7 @@
 //! | `rights.rs` | who may make tables, newer tables, who may log in |
 //! | `listening.rs` | TLS: who listens |
 //! | `sealing.rs` | what a thief finds, and what was altered |
+//! | `sweep.rs` | a refresh whose connection is cut at every message, one after the other |
 //! | `bouncer.rs` | PgBouncer in transaction mode |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
@@ -24,6 +25,7 @@ mod rights;
 #[path = "../store_conformance/sample.rs"]
 mod sample;
 mod sealing;
+mod sweep;
 
 use perennial::core::Connection;
 use perennial::seal::KeySource;

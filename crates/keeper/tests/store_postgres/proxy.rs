@@ -1,5 +1,5 @@
-//! What stands between the store and the server: it passes everything on, and cuts the connection at a COMMIT when a
-//! test says so.
+//! What stands between the store and the server: it passes everything on, and cuts the connection at a COMMIT, or at any
+//! other message, when a test says so.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,6 +18,28 @@ pub(crate) enum Cut {
     BeforeCommit,
     /// The server commits, and nobody hears of it.
     AfterCommit,
+    /// So many more messages reach the server, and the next one does not.
+    BeforeMessage(u32),
+    /// So many more messages are answered; the next one is heard, and its answer is not.
+    AfterMessage(u32),
+}
+
+impl Cut {
+    /// True when it is made at this message; else there is one message less to wait for.
+    fn is_now(&mut self, message: &[u8]) -> bool {
+        match self {
+            Self::BeforeCommit | Self::AfterCommit => message.windows(7).any(|window| window == b"COMMIT\0"),
+            Self::BeforeMessage(0) | Self::AfterMessage(0) => true,
+            Self::BeforeMessage(left) | Self::AfterMessage(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
+    fn is_heard(self) -> bool {
+        matches!(self, Self::AfterCommit | Self::AfterMessage(_))
+    }
 }
 
 /// A proxy on a socket in a directory of its own.
@@ -52,7 +74,7 @@ impl Proxy {
         self.dir.path()
     }
 
-    /// Cuts the next connection on which a COMMIT is sent.
+    /// Cuts the connection on which that is sent.
     pub(crate) fn cut(&self, cut: Cut) {
         *self.next.lock().unwrap() = Some(cut);
     }
@@ -87,11 +109,9 @@ fn pass_on(
     thread::spawn(move || {
         let (mut from_client, mut chunk) = (from_client, [0; 65536]);
         while let Ok(length @ 1..) = from_client.read(&mut chunk) {
-            let is_commit = chunk[..length].windows(7).any(|window| window == b"COMMIT\0");
-            let cut = if is_commit { next.lock().unwrap().take() } else { None };
-            match cut {
-                Some(Cut::BeforeCommit) => break,
-                Some(Cut::AfterCommit) => mute.store(true, Ordering::SeqCst),
+            match next.lock().unwrap().take_if(|cut| cut.is_now(&chunk[..length])) {
+                Some(cut) if cut.is_heard() => mute.store(true, Ordering::SeqCst),
+                Some(_) => break,
                 None => {}
             }
             if to_server.write_all(&chunk[..length]).is_err() {
