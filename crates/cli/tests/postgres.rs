@@ -4,8 +4,10 @@
 
 mod support;
 
+use perennial::failpoint::REKEY_STEPS;
 use perennial_sandbox::Config;
 use serde_json::Value;
+use std::os::unix::process::ExitStatusExt;
 use support::postgres_server::url_by;
 use support::store::{NAME, StoreKind, is_there, schema, server};
 use support::{Ended, World};
@@ -137,11 +139,46 @@ fn an_administrator_gets_the_sql_that_makes_the_tables() {
 #[test]
 fn law_5_no_master_key_is_forgotten_that_a_server_may_need() {
     let Some(world) = world() else { return };
-    for words in [&["key", "check"][..], &["key", "rotate"], &["key", "forget", "--yes"]] {
-        let ended = world.run(words);
-        assert!(ended.code == 2 && ended.stderr.contains("perennial doctor"), "{ended:?}");
-    }
+    let file = world.home().join(".config/perennial/master.key");
+    let old = std::fs::read_to_string(&file).expect("a key");
+    // No machine of a fleet makes a key that the others do not have.
+    world.run_ok(&["key", "rotate"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("a key"), old);
+    // A person puts the new one in front, on each machine.
+    std::fs::write(&file, format!("{}\n{old}", "3c".repeat(32))).expect("it can be written");
+    let ended = world.run(&["key", "forget", "--yes"]);
+    assert!(ended.code == 3 && ended.stderr.contains("is still needed"), "{ended:?}");
     world.run_ok(&["token"]);
+    world.run_ok(&["key", "rotate", "--data"]);
+    world.run_ok(&["key", "check"]);
+    world.run_ok(&["key", "forget", "--yes"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("a key").trim(), "3c".repeat(32));
+    assert!(world.run_ok(&["token"]).stdout.starts_with("ey"));
+    world.run_ok(&["refresh"]);
+}
+
+#[test]
+fn law_5_a_rotation_on_a_server_that_is_killed_at_any_step_goes_on() {
+    let Some(world) = world() else { return };
+    let file = world.home().join(".config/perennial/master.key");
+    let mut kills = 0;
+    for (step, digit) in REKEY_STEPS.iter().zip('1'..) {
+        let old = std::fs::read_to_string(&file).expect("a key");
+        std::fs::write(&file, format!("{}\n{old}", digit.to_string().repeat(64))).expect("it can be written");
+        let mut rotate = world.command(&["key", "rotate", "--data"]);
+        let ended = rotate.env("PERENNIAL_FAILPOINT", format!("{step}:1")).output().expect("it starts");
+        kills += usize::from(ended.status.signal() == Some(9));
+        assert!(world.run_ok(&["token"]).stdout.starts_with("ey"), "{step}");
+        world.run_ok(&["refresh"]);
+        world.run_ok(&["key", "rotate", "--data"]);
+        let checked = world.run_ok(&["key", "check", "--json"]);
+        let checked: Value = serde_json::from_str(&checked.stdout).expect("JSON");
+        let data_keys = checked["data_keys"].as_array().expect("a list");
+        assert_eq!(data_keys.len(), 1, "{step}: {checked}");
+        assert_eq!(data_keys[0]["master_key"], checked["master_keys"][0], "{step}: {checked}");
+        world.run_ok(&["key", "forget", "--yes"]);
+    }
+    assert!(kills + 1 >= REKEY_STEPS.len(), "{kills} of {REKEY_STEPS:?}");
 }
 
 #[test]

@@ -192,7 +192,8 @@ impl<'a> Keyring<'a> {
             tell(Step::GoesOn);
             return Ok(());
         }
-        if !matches!(self.master.source(), KeySource::File(_)) {
+        let is_shared = self.store.rekey().is_some_and(Rekey::is_shared);
+        if is_shared || !matches!(self.master.source(), KeySource::File(_)) {
             tell(Step::NothingNewer);
             return Ok(());
         }

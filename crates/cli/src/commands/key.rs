@@ -43,8 +43,9 @@ struct Check {}
 /// Put a new master key in the place of the old one
 ///
 /// Everything opens at every moment, for other processes too, and after being killed: run it again, and it does the
-/// rest. The old key stays in its file until you say: perennial key forget. Where the key comes from elsewhere, put the
-/// new key in the first line there, and the old one in the second.
+/// rest. The old key stays in its file until you say: perennial key forget. Where the key comes from elsewhere, or several
+/// machines share a store on a server, put the new key (openssl rand -hex 32) in the first line in each place, and the
+/// old one in the second; then rotate, once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -98,11 +99,6 @@ fn with_keyring<T>(
 ) -> Result<T, Trouble> {
     let options = || Ok(session.sqlite_options()?.with_key(master.clone()));
     let store = session.globals.choice()?.open(options, session.globals.ca_cert.as_deref())?;
-    if matches!(store, Opened::Postgres(_)) {
-        // Its data keys are not counted here yet: a master key that they need would pass for one that nobody needs.
-        let hint = "keep the master key as it is; to see whether it opens everything: perennial doctor";
-        return Err(Trouble::usage("perennial key does not know the keys of a store on a server", hint));
-    }
     let mut places = session.places();
     let own = session.master_key()?;
     if let Some(places) = &mut places
@@ -272,7 +268,9 @@ impl<'a> Told<'a> {
             Step::NothingNewer => (
                 "nothing_newer",
                 json!(true),
-                "no new key is made here: the newest in its source is taken".to_owned(),
+                "no new key is made here, the newest in its source is taken; where several machines share the store, put a \
+                 new one in the first line on each of them before"
+                    .to_owned(),
             ),
             Step::Rewrapped(count) => {
                 ("data_keys", json!(count), format!("wrapped under the newest master key: {count} data keys"))

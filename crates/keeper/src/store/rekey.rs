@@ -10,6 +10,12 @@ pub trait Rekey: Send + Sync {
     /// What it is opened with.
     fn master_key(&self) -> &MasterKey;
 
+    /// True when other machines open it too, each with a master key from a source of its own: a key that was made on one
+    /// of them would be missing on the others.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Its data keys, the newest last; none where nothing was ever stored.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! | `proxy.rs` | what stands between the store and the server, and cuts |
 //! | `faults.rs` | the server killed, the connection cut, a lock that nobody gives back, a full disk |
 //! | `fleet.rs` | claims that lapse, hosts whose clocks differ, keepers that share the agenda |
+//! | `rekey.rs` | keys are replaced while hosts are at work |
 //! | `rights.rs` | who may make tables, newer tables, who may log in |
 //! | `listening.rs` | TLS: who listens |
 //! | `sealing.rs` | what a thief finds, and what was altered |
@@ -21,6 +22,7 @@ mod listening;
 #[path = "../postgres_server/mod.rs"]
 mod postgres_server;
 mod proxy;
+mod rekey;
 mod rights;
 #[path = "../store_conformance/sample.rs"]
 mod sample;

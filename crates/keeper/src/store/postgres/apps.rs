@@ -6,7 +6,8 @@ use super::link::Link;
 use super::now;
 use super::place::Place;
 use super::row::get;
-use super::server::Work;
+use super::server::{Server, Work};
+use crate::store::StoreError;
 use crate::store::sealed::app::SecretPlace;
 use crate::store::sealed::keys::Keys;
 use perennial_core::grant::Client;
@@ -32,6 +33,76 @@ pub(super) async fn client(link: &Link<'_>, keys: &Keys, app: i64) -> Result<Cli
     let (key, sealed): (i64, String) = (get(place, &row, 4)?, get(place, &row, 5)?);
     let secret = of.open(keys, key, &sealed).map_err(|error| place.unsealed(error))?;
     Ok(Client { id: of.client, secret })
+}
+
+/// A client secret as it is kept, and where it belongs.
+pub(super) struct Secret {
+    pub(super) of: SecretPlace,
+    pub(super) key: i64,
+    pub(super) sealed: String,
+}
+
+impl Secret {
+    /// The app's number, and the secret's version.
+    pub(super) fn number(&self) -> (i64, i64) {
+        (self.of.app, self.of.version)
+    }
+}
+
+/// Some secrets that are sealed under this key, behind this one, locked.
+pub(super) async fn under(
+    server: &Server,
+    link: &Link<'_>,
+    key: i64,
+    after: (i64, i64),
+    most: usize,
+) -> Result<Vec<Secret>, Stop> {
+    let query = format!(
+        "SELECT tenant, profile, client_id, app, v.version, key, secret FROM {s}.app_secrets v \
+         JOIN {s}.apps ON number = app WHERE key = $1 AND (app, v.version) > ($2, $3) \
+         ORDER BY app, v.version LIMIT $4 FOR UPDATE OF v",
+        s = server.place.schema
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let values = [
+        (&key as _, Type::INT8),
+        (&after.0 as _, Type::INT8),
+        (&after.1 as _, Type::INT8),
+        (&most as _, Type::INT8),
+    ];
+    let found = link.rows(&query, &values).await?;
+    Ok(found.iter().map(|row| secret(&server.place, row)).collect::<Result<_, _>>()?)
+}
+
+/// Some secrets behind this one, with the number of the newest data key.
+pub(super) async fn all_behind(
+    server: &Server,
+    link: &Link<'_>,
+    after: (i64, i64),
+) -> Result<(Vec<Secret>, Option<i64>), Stop> {
+    let (s, place) = (&server.place.schema, &server.place);
+    let query = format!(
+        "SELECT tenant, profile, client_id, app, v.version, key, secret, (SELECT max(number) FROM {s}.data_keys) \
+         FROM {s}.app_secrets v JOIN {s}.apps ON number = app WHERE (app, v.version) > ($1, $2) \
+         ORDER BY app, v.version LIMIT 500"
+    );
+    let (mut secrets, mut newest) = (Vec::new(), None);
+    for row in link.rows(&query, &[(&after.0, Type::INT8), (&after.1, Type::INT8)]).await? {
+        secrets.push(secret(place, &row)?);
+        newest = get(place, &row, 7)?;
+    }
+    Ok((secrets, newest))
+}
+
+fn secret(place: &Place, row: &tokio_postgres::Row) -> Result<Secret, StoreError> {
+    let of = SecretPlace {
+        tenant: get(place, row, 0)?,
+        profile: get(place, row, 1)?,
+        client: get(place, row, 2)?,
+        app: get(place, row, 3)?,
+        version: get(place, row, 4)?,
+    };
+    Ok(Secret { of, key: get(place, row, 5)?, sealed: get(place, row, 6)? })
 }
 
 impl Work<'_> {

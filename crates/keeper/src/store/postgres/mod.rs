@@ -10,6 +10,7 @@
 //! | `schema` | the tables, and how they come to be | |
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
+//! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `journal`, `agenda` | what happened; what is due | |
 //! | `many` | many new connections at once | |
 //! | `home` | where it is in use: a copy is known by it | 2, 7 |
@@ -30,12 +31,14 @@ mod link;
 mod many;
 mod password;
 mod place;
+mod rekey;
 mod row;
 mod schema;
 mod server;
 mod thread;
 mod tls;
 
+use super::rekey::Rekey;
 use super::sqlite::Finding;
 use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
 use crate::seal::MasterKey;
@@ -95,6 +98,8 @@ impl PostgresOptions {
 /// A store in a PostgreSQL database.
 pub struct Postgres {
     door: Arc<Door>,
+    /// What the thread opens it with, too.
+    master_key: MasterKey,
 }
 
 impl fmt::Debug for Postgres {
@@ -112,10 +117,10 @@ impl Postgres {
     pub fn open(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         check_name(&options.tenant)?;
         let place = Arc::new(Place::read(url, &options.tenant, options.ca_cert.as_deref())?);
-        let of_the_thread = Arc::clone(&place);
+        let (of_the_thread, master_key) = (Arc::clone(&place), options.master_key.clone());
         let thread = Thread::start(move || Server::new(of_the_thread, options));
         let thread = thread.map_err(StoreError::io("start a thread for", &place.address))?;
-        Ok(Self { door: Arc::new(Door { place, thread }) })
+        Ok(Self { door: Arc::new(Door { place, thread }), master_key })
     }
 
     /// Refuses an address that cannot be used. Nothing is opened.
@@ -192,10 +197,10 @@ impl Postgres {
         })
     }
 
-    fn write(
+    fn write<T: Send + 'static>(
         &self,
-        work: impl AsyncFnOnce(&Server) -> Result<(), WriteError> + Send + 'static,
-    ) -> Result<(), StoreError> {
+        work: impl AsyncFnOnce(&Server) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         self.door.run(work).map_err(|error| match error {
             WriteError::Store(error) => error,
             WriteError::Moved(_) => self.door.place.damaged("a write that compares nothing was refused"),
@@ -316,6 +321,10 @@ async fn add(work: &Work<'_>, parcel: &Parcel, secret: Secret) -> Result<(), Sto
 impl Store for Postgres {
     fn address(&self) -> String {
         self.door.place.address.clone()
+    }
+
+    fn rekey(&self) -> Option<&dyn Rekey> {
+        Some(self)
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {

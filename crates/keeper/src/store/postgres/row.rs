@@ -71,13 +71,57 @@ pub(super) async fn some_behind(
     Ok((rows, newest))
 }
 
+/// The same of all tenants.
+pub(super) async fn all_behind(
+    server: &Server,
+    link: &Link<'_>,
+    behind: i64,
+) -> Result<(Vec<Row>, Option<i64>), Stop> {
+    let (s, place) = (&server.place.schema, &server.place);
+    let query = format!(
+        "SELECT {COLUMNS}, (SELECT max(number) FROM {s}.data_keys) FROM {s}.connections \
+         WHERE number > $1 ORDER BY number LIMIT 500"
+    );
+    let (mut rows, mut newest) = (Vec::new(), None);
+    for found in link.rows(&query, &[(&behind, Type::INT8)]).await? {
+        rows.push(read(place, &found)?);
+        newest = get(place, &found, COUNT)?;
+    }
+    Ok((rows, newest))
+}
+
+/// Some rows of all tenants that are sealed under this key, behind this number, locked.
+pub(super) async fn under(
+    server: &Server,
+    link: &Link<'_>,
+    key: i64,
+    behind: i64,
+    most: usize,
+) -> Result<Vec<Row>, Stop> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM {}.connections WHERE key = $1 AND number > $2 ORDER BY number LIMIT $3 FOR UPDATE",
+        server.place.schema
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let values = [(&key as _, Type::INT8), (&behind as _, Type::INT8), (&most as _, Type::INT8)];
+    let found = link.rows(&query, &values).await?;
+    Ok(found.iter().map(|row| read(&server.place, row)).collect::<Result<_, _>>()?)
+}
+
 impl Work<'_> {
     /// Locks the first row for which `condition` holds, until this transaction ends.
     pub(super) async fn lock(&self, condition: &str, value: Value<'_>) -> Result<Option<Row>, Stop> {
         let query =
             format!("SELECT {COLUMNS} FROM {}.connections WHERE {condition} LIMIT 1 FOR UPDATE", self.s);
         let found = self.link.row(&query, &[(&self.tenant, Type::TEXT), value]).await?;
-        Ok(found.map(|row| read(self.link.place(), &row)).transpose()?)
+        let row = found.map(|row| read(self.link.place(), &row)).transpose()?;
+        match row {
+            // The store was sealed anew while this transaction waited for the row: once more, with the keys of now.
+            Some(row) if row.key > self.keys.current() => {
+                Err(Stop::Again(self.link.place().damaged("its keys were replaced meanwhile")))
+            }
+            row => Ok(row),
+        }
     }
 
     /// True when an earlier attempt, whose outcome nobody knew, has written this row.

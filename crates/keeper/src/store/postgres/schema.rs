@@ -68,6 +68,8 @@ CREATE TABLE {s}.connections (
 CREATE UNIQUE INDEX connection_ids ON {s}.connections (tenant, id);
 CREATE UNIQUE INDEX connection_names ON {s}.connections (tenant, name) WHERE removed_at IS NULL;
 CREATE INDEX agenda ON {s}.connections (tenant, due_at) WHERE removed_at IS NULL AND due_at IS NOT NULL;
+CREATE INDEX sealed_under ON {s}.connections (key, number);
+CREATE INDEX secrets_under ON {s}.app_secrets (key, app, version);
 CREATE TABLE {s}.claims (
     connection bigint PRIMARY KEY,
     tenant text NOT NULL,
