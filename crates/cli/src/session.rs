@@ -13,7 +13,7 @@ use perennial::seal::{KeySource, MasterKey};
 use perennial::store::Standing;
 use perennial::store::sap_sample::{CREDENTIALS_FILE, TOKEN_FILE};
 use perennial::{Error, Keeper, Options, SqliteOptions, Store, http};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::future::Future;
 use std::io::IsTerminal;
@@ -32,13 +32,15 @@ pub(crate) struct Session {
     place: RefCell<Place>,
     /// Master keys by their sources.
     keys: RefCell<Vec<MasterKey>>,
+    /// A person has been told that the store is plain text.
+    is_told_plain: Cell<bool>,
 }
 
 impl Session {
     pub(crate) fn new(globals: Globals) -> Self {
         let printer = Printer { json: globals.json, quiet: globals.quiet };
         let place = RefCell::new(globals.place());
-        Self { globals, printer, place, keys: RefCell::default() }
+        Self { globals, printer, place, keys: RefCell::default(), is_told_plain: Cell::default() }
     }
 
     /// What the next command must name again.
@@ -60,7 +62,21 @@ impl Session {
 
     /// The store that the options name. A database that is not there is made by the first write.
     pub(crate) fn store(&self) -> Result<Opened, Trouble> {
-        self.globals.choice()?.open(|| self.sqlite_options(), self.globals.ca_cert.as_deref())
+        let opened =
+            self.globals.choice()?.open(|| self.sqlite_options(), self.globals.ca_cert.as_deref())?;
+        if matches!(opened, Opened::SapSample(_)) && !self.is_told_plain.replace(true) {
+            self.tell_that_it_is_plain();
+        }
+        Ok(opened)
+    }
+
+    /// Once a command, and to a person only: a script can do nothing about it, and somebody reads its stderr each day.
+    fn tell_that_it_is_plain(&self) {
+        if std::io::stderr().is_terminal() {
+            self.printer.note(
+                "SAP's two files are plain text; a database keeps the grant sealed: perennial import DIR --as NAME",
+            );
+        }
     }
 
     /// How a database is opened.

@@ -120,3 +120,18 @@ fn a_person_is_asked_before_a_connection_is_put_away() {
         assert_eq!(world.names().is_empty(), !stays, "{screen}");
     }
 }
+
+#[test]
+fn a_person_is_told_that_saps_files_are_plain_and_a_script_is_not() {
+    let world = World::held();
+    let program = env!("CARGO_BIN_EXE_perennial");
+    let dir = world.dir().display().to_string();
+    let Some(terminal) = Terminal::open(&world, &format!("{program} status --dir '{dir}'")) else {
+        return skip("there is no script(1)");
+    };
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(screen.matches("plain text").count(), 1, "{screen}");
+    assert!(screen.contains("perennial import DIR --as NAME"), "{screen}");
+    assert!(!world.run_ok(&["status"]).stderr.contains("plain"));
+}

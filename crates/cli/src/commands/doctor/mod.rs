@@ -211,7 +211,10 @@ fn standing(report: &mut Report<'_>, store: &dyn Store, is_strict: bool) {
 fn files(report: &mut Report<'_>, store: &Opened) {
     let notices = store.notices();
     if notices.is_empty() {
-        report.good("permissions", "its files can be read by their owner alone");
+        report.good(
+            "permissions",
+            "its files can be read by their owner alone; they are plain text, as SAP's sample wants",
+        );
     }
     for notice in notices {
         let (what, remedy) = notice.split_once("; ").unwrap_or((&notice, "look into it"));
