@@ -68,6 +68,10 @@ demo:
 bench:
     bench/run.sh
 
+# Costs by the number of connections in a store, and their picture: see docs/performance.md.
+scale *counts:
+    bench/scale.sh {{ counts }}
+
 # cargo-fuzz passes flags that stable refuses (-Zsanitizer=address, coverage). RUSTC_BOOTSTRAP=1 lets the stable
 # compiler take them: so no nightly is needed, and what is fuzzed is what ships. Needs `cargo install cargo-fuzz`
 # and a C++ compiler. What it finds lies in fuzz/artifacts/ and becomes a test.

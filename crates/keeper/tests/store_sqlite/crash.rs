@@ -114,8 +114,8 @@ fn changes(world: &World) -> i64 {
 
 #[test]
 fn many_writers_share_a_transaction_and_all_of_it_is_durable() {
-    const WRITERS: i64 = 16;
-    const EACH: i64 = 20;
+    const WRITERS: i64 = 64;
+    const EACH: i64 = 15;
     let world = World::filled();
     let store = world.open();
     let before = changes(&world);
@@ -134,7 +134,8 @@ fn many_writers_share_a_transaction_and_all_of_it_is_durable() {
         }
     });
     let transactions = changes(&world) - before;
-    assert!(transactions < WRITERS * EACH, "{transactions} transactions");
+    // Each transaction is one fsync of the log.
+    assert!(8 * transactions <= WRITERS * EACH, "{transactions} transactions for {} writes", WRITERS * EACH);
     drop(store);
     let told = world.open().journal(Some("globex"), None, 10_000).unwrap();
     let noted = told.iter().filter(|recorded| matches!(recorded.entry.event, Event::Noted { .. })).count();
