@@ -1,7 +1,8 @@
-//! Times and durations, as people read and write them.
+//! Times, durations and numbers of things, as people read and write them.
 
 use jiff::{SpanRound, Timestamp, Unit, ZonedDateTime, tz::TimeZone};
 use perennial::core::UnixTime;
+use std::fmt::Display;
 
 pub(crate) use perennial::core::time::parse_duration;
 
@@ -70,6 +71,12 @@ fn zoned(at: UnixTime) -> ZonedDateTime {
 
 fn timestamp(at: UnixTime) -> Timestamp {
     Timestamp::from_second(at.0).unwrap_or(Timestamp::MAX)
+}
+
+/// `1 connection`, `2 connections`.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn a_new_master_key_seals_and_the_old_one_stays_until_it_is_let_go() {
     let before = check(&world, &[]);
     let old = before["master_keys"][0].as_str().expect("an id").to_owned();
     let told = world.keep_ok(&["key", "rotate"]);
-    assert!(told.stdout.contains("a new master key") && told.stdout.contains("1 rescue files"), "{told:?}");
+    assert!(told.stdout.contains("a new master key") && told.stdout.contains("1 rescue file"), "{told:?}");
     assert!(told.stderr.contains("perennial key forget"), "{told:?}");
 
     let after = check(&world, &[]);
@@ -144,7 +144,7 @@ fn law_5_killed_at_any_step_everything_opens_and_the_next_finishes() {
             let then = check(&world, &[]);
             let ended = world.keep_ok(words);
             assert!(
-                step == "rotating" || ended.stdout.contains("every secret of 1 connections opens"),
+                step == "rotating" || ended.stdout.contains("every secret of 1 connection opens"),
                 "{ended:?}"
             );
             let after = check(&world, &[]);

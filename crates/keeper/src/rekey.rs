@@ -171,8 +171,7 @@ impl<'a> Keyring<'a> {
             failpoint::pass("rows_sealed");
             tell(Step::Dropped(rekey.drop_data_keys()?));
             failpoint::pass("data_keys_dropped");
-            if !rekey.data_keys()?.is_empty() {
-                rekey.renew_backup()?;
+            if !rekey.data_keys()?.is_empty() && rekey.renew_backup()? {
                 tell(Step::BackupMade);
             }
             failpoint::pass("backup_made");

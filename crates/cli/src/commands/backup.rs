@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::session::Session;
 use crate::stores::{Choice, Opened};
 use crate::trouble::Trouble;
+use crate::words;
 use clap::Args;
 use perennial::Sqlite;
 use perennial::store::StoreError;
@@ -116,8 +117,7 @@ fn no_file(verb: &str, kind: Kind) -> Trouble {
 }
 
 fn counted(copied: Copied) -> String {
-    let plural = if copied.connections == 1 { "" } else { "s" };
-    format!("{} connection{plural}, {} KiB", copied.connections, copied.bytes / 1024)
+    format!("{}, {} KiB", words::counted(copied.connections, "connection"), copied.bytes / 1024)
 }
 
 fn as_json(file: &Path, copied: Copied) -> serde_json::Value {

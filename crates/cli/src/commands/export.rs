@@ -10,6 +10,7 @@ use crate::session::{Session, interruption};
 use crate::signals::Bell;
 use crate::stores;
 use crate::trouble::Trouble;
+use crate::words::counted;
 use clap::Args;
 use perennial::seal::KeySource;
 use perennial::store::archive::{ArchiveError, ArchiveFile, ArchiveKey};
@@ -222,9 +223,8 @@ fn told(session: &Session, file: &Path, count: u64) -> Result<(), Trouble> {
         session.printer.json_data(&json!({"file": file, "connections": count}))?;
         return Ok(());
     }
-    let plural = if count == 1 { "" } else { "s" };
     let file = file.display();
-    session.printer.step(&format!("{file}: {count} connection{plural}, sealed; it opens again"))?;
+    session.printer.step(&format!("{file}: {}, sealed; it opens again", counted(count, "connection")))?;
     Ok(())
 }
 

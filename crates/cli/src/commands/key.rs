@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::stores::{self, Opened};
 use crate::terminal;
 use crate::trouble::Trouble;
-use crate::words;
+use crate::words::{self, counted};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use perennial::rekey::{Keyring, RekeyError, Step, Survey, Wanted};
@@ -125,7 +125,7 @@ fn check(session: &Session) -> Result<Exit, Trouble> {
             return Ok(Exit::Done);
         }
         show(session, &survey, &master)?;
-        session.printer.step(&format!("every secret of {opened} connections opens"))?;
+        session.printer.step(&format!("every secret of {} opens", counted(opened, "connection")))?;
         Ok(Exit::Done)
     })
 }
@@ -273,10 +273,10 @@ impl<'a> Told<'a> {
                     .to_owned(),
             ),
             Step::Rewrapped(count) => {
-                ("data_keys", json!(count), format!("wrapped under the newest master key: {count} data keys"))
+                ("data_keys", json!(count), format!("wrapped under the newest master key: {}", counted(count, "data key")))
             }
             Step::RescueFiles(count) => {
-                ("rescue_files", json!(count), format!("sealed under it: {count} rescue files"))
+                ("rescue_files", json!(count), format!("sealed under it: {}", counted(count, "rescue file")))
             }
             Step::Rows { done, of } => return self.rows(done, of),
             Step::Altered(what) => {
@@ -286,11 +286,11 @@ impl<'a> Told<'a> {
             }
             Step::Dropped(0) => return,
             Step::Dropped(count) => {
-                ("dropped", json!(count), format!("not needed any more: {count} data keys"))
+                ("dropped", json!(count), format!("not needed any more: {}", counted(count, "data key")))
             }
             Step::BackupMade => ("backup", json!(true), "the backup is made anew".to_owned()),
             Step::Checked(count) => {
-                ("connections_opened", json!(count), format!("every secret of {count} connections opens"))
+                ("connections_opened", json!(count), format!("every secret of {} opens", counted(count, "connection")))
             }
             _ => return,
         };
@@ -326,7 +326,8 @@ impl<'a> Told<'a> {
                  for copies that were made before",
                 crate::options::quoted(&master.source().to_string())
             ));
-        } else if matches!(master.source(), KeySource::File(_)) {
+        } else if matches!(master.source(), KeySource::File(_)) && master.ids().is_ok_and(|ids| ids.len() > 1)
+        {
             printer.note(
                 "  the old key stays in its file, for other stores and copies; this lets it go: perennial key forget",
             );

@@ -8,6 +8,7 @@ use crate::files;
 use crate::session::Session;
 use crate::terminal;
 use crate::trouble::Trouble;
+use crate::words::counted;
 use perennial::Keeper;
 use perennial::core::grant::Principal;
 use perennial::core::secret::{IdToken, RequestToken};
@@ -87,8 +88,8 @@ pub(super) fn list(
     if session.globals.json {
         session.printer.json_data(&json!({"file": to, "connections": count}))?;
     }
-    let plural = if count == 1 { "" } else { "s" };
-    session.printer.step(&format!("{}: {count} connection{plural}, in the clear", to.display()))?;
+    let counted = counted(count, "connection");
+    session.printer.step(&format!("{}: {counted}, in the clear", to.display()))?;
     warn(session);
     Ok(exit)
 }
@@ -150,10 +151,9 @@ fn ask(export: &Export, count: usize, to: &Path) -> Result<(), Trouble> {
         return Ok(());
     }
     let to = to.display();
-    let plural = if count == 1 { "" } else { "s" };
+    let counted = counted(count, "connection");
     let refused = || {
-        let message =
-            format!("the secrets of {count} connection{plural} would be written in the clear to {to}");
+        let message = format!("the secrets of {counted} would be written in the clear to {to}");
         Trouble::usage(
             message,
             "leave --plain and --to-dir out for a sealed archive; or say that you mean it: --yes",
@@ -166,7 +166,7 @@ fn ask(export: &Export, count: usize, to: &Path) -> Result<(), Trouble> {
         terminal::ask(question)?.ok_or_else(crate::secret_input::left)
     };
     let question = format!(
-        "Write the secrets of {count} connection{plural} in the clear to {to}? Whoever reads them has the grants (yes/no)"
+        "Write the secrets of {counted} in the clear to {to}? Whoever reads them has the grants (yes/no)"
     );
     if ask(&question)? != "yes" {
         return Err(refused());

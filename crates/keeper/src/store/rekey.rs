@@ -50,12 +50,12 @@ pub trait Rekey: Send + Sync {
     /// When they cannot be written.
     fn drop_data_keys(&self) -> Result<usize, StoreError>;
 
-    /// Makes the copy that the store keeps of itself anew.
+    /// Makes the copy that the store keeps of itself anew; false where it keeps none.
     ///
     /// # Errors
     /// When it cannot be made.
-    fn renew_backup(&self) -> Result<(), StoreError> {
-        Ok(())
+    fn renew_backup(&self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     /// Opens every secret there is, and says how many connections that were.

@@ -64,11 +64,11 @@ impl Rekey for Sqlite {
         written(&database, |batch| batch.sql.execute(UNUSED, []).map_err(|error| batch.failed(error)))
     }
 
-    fn renew_backup(&self) -> Result<(), StoreError> {
-        let Some(database) = self.database()? else { return Ok(()) };
+    fn renew_backup(&self) -> Result<bool, StoreError> {
+        let Some(database) = self.database()? else { return Ok(false) };
         // SQLite takes the making of a copy for writing.
         let sql = schema::connect(&self.place, Use::Writing)?;
-        backup::make(&self.place, database.ring(), &sql)
+        backup::make(&self.place, database.ring(), &sql).map(|()| true)
     }
 
     fn open_all(&self) -> Result<u64, StoreError> {
