@@ -12,8 +12,8 @@ use crate::stores;
 use crate::trouble::Trouble;
 use crate::words::counted;
 use clap::Args;
-use perennial::seal::KeySource;
-use perennial::store::archive::{ArchiveError, ArchiveFile, ArchiveKey};
+use perennial::seal::{KeySource, MasterKey};
+use perennial::store::archive::{ArchiveError, ArchiveFile};
 use perennial::store::{Standing, Store, StoreError};
 use perennial::{Error, Keeper};
 use serde_json::json;
@@ -229,13 +229,13 @@ fn told(session: &Session, file: &Path, count: u64) -> Result<(), Trouble> {
 }
 
 impl Export {
-    fn key(&self, session: &Session) -> Result<ArchiveKey, Trouble> {
+    fn key(&self, session: &Session) -> Result<MasterKey, Trouble> {
         if self.passphrase.is_named() {
-            return Ok(ArchiveKey::Passphrase(self.passphrase.choose()?));
+            return Ok(MasterKey::of_passphrase(self.passphrase.choose()?));
         }
         let key =
             self.archive_key.clone().or(session.globals.master_key.clone()).or_else(stores::standard_key);
-        key.map(|source| ArchiveKey::Master(session.key_from(source)))
+        key.map(|source| session.key_from(source))
             .ok_or_else(|| Trouble::usage("with which key is the archive sealed?", "name one: --passphrase"))
     }
 }

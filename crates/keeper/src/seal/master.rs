@@ -111,6 +111,12 @@ impl MasterKey {
         Self::of(source, Some(Box::new(ask)))
     }
 
+    /// What this passphrase makes.
+    #[must_use]
+    pub fn of_passphrase(text: Zeroizing<String>) -> Self {
+        Self::asking(KeySource::Passphrase, move |_| Ok(Some(text.clone())))
+    }
+
     fn of(source: KeySource, ask: Option<Box<Ask>>) -> Self {
         Self { inner: Arc::new(Inner { source, ask, known: Mutex::default() }), older: None }
     }

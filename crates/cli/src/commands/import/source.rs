@@ -9,7 +9,7 @@ use crate::stores::{self, Choice, Opened};
 use crate::trouble::Trouble;
 use perennial::core::Connection;
 use perennial::seal::MasterKey;
-use perennial::store::archive::{self, ArchiveKey};
+use perennial::store::archive;
 use perennial::store::interchange::{self, Parcel};
 use perennial::store::{Store, StoreError};
 use perennial::{Error, Keeper, Options, SapSample, SqliteOptions};
@@ -132,11 +132,8 @@ fn sealed(session: &Session, import: &Import) -> Result<Source, Trouble> {
     };
     let of_archive = |error| super::super::export::of_archive(error, &path);
     let wants = archive::wants_passphrase(&mut BufReader::new(open()?.0)).map_err(of_archive)?;
-    let key = if wants {
-        ArchiveKey::Passphrase(import.passphrase.read()?)
-    } else {
-        ArchiveKey::Master(from_key(session, import)?)
-    };
+    let key =
+        if wants { MasterKey::of_passphrase(import.passphrase.read()?) } else { from_key(session, import)? };
     let (counted, total) = open()?;
     let read = Rc::clone(&counted.read);
     let mut archive = archive::Reader::open(BufReader::new(counted), &key).map_err(of_archive)?;

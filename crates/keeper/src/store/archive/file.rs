@@ -1,6 +1,7 @@
 //! An archive as a file: private, whole and opened again before it takes its name.
 
-use super::{ArchiveError, ArchiveKey, Reader, Writer};
+use super::{ArchiveError, Reader, Writer};
+use crate::seal::MasterKey;
 use crate::store::Parcel;
 use crate::store::unfinished::Unfinished;
 use perennial_core::UnixTime;
@@ -20,7 +21,7 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// When the file is there already or cannot be written, or the key cannot be had.
-    pub fn begin(to: &Path, key: &ArchiveKey, now: UnixTime) -> Result<Self, ArchiveError> {
+    pub fn begin(to: &Path, key: &MasterKey, now: UnixTime) -> Result<Self, ArchiveError> {
         let file = Unfinished::begin(to)?;
         let writer = Writer::begin(BufWriter::new(file.file().try_clone()?), key, now)?;
         Ok(Self { writer, file, count: 0 })
@@ -40,7 +41,7 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// When it cannot be written, or does not hold what was written.
-    pub fn finish(self, key: &ArchiveKey) -> Result<u64, ArchiveError> {
+    pub fn finish(self, key: &MasterKey) -> Result<u64, ArchiveError> {
         let Self { writer, file, count } = self;
         let written = writer.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         written.sync_all()?;

@@ -14,20 +14,19 @@
 //! |---|---|
 //! | `mod.rs` | writes and reads an archive |
 //! | `file` | the same as a file that is whole before it has its name |
-//! | `key` | what it is sealed with: a passphrase or a master key |
+//! | `header` | its second line, with its key |
 //! | `parcel` | a connection as a line |
 
 mod file;
-mod key;
+mod header;
 mod parcel;
 
 pub use file::ArchiveFile;
-pub use key::ArchiveKey;
 
 use super::Parcel;
 use crate::random;
-use crate::seal::{KEY, SealError, Sealer};
-use key::{Header, Wrapping};
+use crate::seal::{KEY, MasterKey, SealError, Sealer};
+use header::Header;
 use perennial_core::UnixTime;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -110,13 +109,11 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// When the key cannot be had, or nothing can be written.
-    pub fn begin(mut out: W, key: &ArchiveKey, now: UnixTime) -> Result<Self, ArchiveError> {
+    pub fn begin(mut out: W, key: &MasterKey, now: UnixTime) -> Result<Self, ArchiveError> {
         let mut secret = Zeroizing::new([0; KEY]);
         getrandom::fill(secret.as_mut()).map_err(io::Error::other)?;
         let archive = random::id();
-        let (wrapping, wrapper) = Wrapping::new(key)?;
-        let wrapped = wrapper.seal(&key::place(&archive), secret.as_ref()).map_err(ArchiveError::Key)?;
-        let header = Header { archive: archive.clone(), made_at: now, wrapping, wrapped }.write();
+        let header = Header::new(archive.clone(), now, secret.as_ref(), key)?.write();
         out.write_all(FIRST_LINE)?;
         out.write_all(header.as_bytes())?;
         out.write_all(b"\n")?;
@@ -183,14 +180,10 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When it is none, or does not open with this key.
-    pub fn open(mut input: R, key: &ArchiveKey) -> Result<Self, ArchiveError> {
+    pub fn open(mut input: R, key: &MasterKey) -> Result<Self, ArchiveError> {
         let (header, text) = header(&mut input)?;
-        let wrapper = header.wrapping.open(key)?;
-        let secret = wrapper
-            .open(&key::place(&header.archive), &header.wrapped)
-            .map_err(|_| ArchiveError::WrongKey(key.kind()))?;
-        let secret: &[u8; KEY] =
-            secret.as_slice().try_into().map_err(|_| ArchiveError::WrongKey(key.kind()))?;
+        let secret = header.unwrap(key)?;
+        let secret: &[u8; KEY] = secret.as_slice().try_into().map_err(|_| ArchiveError::Damaged(0))?;
         let (sealer, archive) = (Sealer::with_key(secret), header.archive);
         let pieces = Pieces { sealer, archive, header: digest(&text), number: 0 };
         Ok(Self { input, pieces, waiting: VecDeque::new(), count: 0, is_over: false })
@@ -265,7 +258,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 /// # Errors
 /// When it is no archive.
 pub fn wants_passphrase(input: &mut impl BufRead) -> Result<bool, ArchiveError> {
-    Ok(header(input)?.0.wrapping.is_passphrase())
+    Ok(header(input)?.0.is_passphrase)
 }
 
 fn header(input: &mut impl BufRead) -> Result<(Header, String), ArchiveError> {
@@ -336,8 +329,8 @@ mod tests {
         Parcel { connection, app, history }
     }
 
-    fn passphrase(text: &str) -> ArchiveKey {
-        ArchiveKey::Passphrase(Zeroizing::new(text.to_owned()))
+    fn passphrase(text: &str) -> MasterKey {
+        MasterKey::of_passphrase(Zeroizing::new(text.to_owned()))
     }
 
     fn archive(count: usize) -> Vec<u8> {
@@ -346,7 +339,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn read(bytes: &[u8], key: &ArchiveKey) -> Result<Vec<Parcel>, ArchiveError> {
+    fn read(bytes: &[u8], key: &MasterKey) -> Result<Vec<Parcel>, ArchiveError> {
         Reader::open(bytes, key)?.collect()
     }
 
@@ -371,7 +364,7 @@ mod tests {
         let wrong = read(&bytes, &passphrase("wrong")).unwrap_err();
         assert!(matches!(wrong, ArchiveError::WrongKey("passphrase")), "{wrong}");
         let dir = tempfile::tempdir().unwrap();
-        let key = ArchiveKey::Master(crate::seal::KeySource::File(dir.path().join("master.key")).into());
+        let key: MasterKey = crate::seal::KeySource::File(dir.path().join("master.key")).into();
         let other = read(&bytes, &key).unwrap_err();
         assert!(matches!(other, ArchiveError::OtherKind("passphrase")), "{other}");
         assert!(matches!(read(b"scribble", &key), Err(ArchiveError::NoArchive)));
