@@ -25,7 +25,7 @@ impl Keeper {
     pub fn outside(&self) -> Vec<Outside> {
         let rescue = &self.kit().rescue;
         let tokens = rescue.waiting(None).into_iter().map(|waiting| match waiting {
-            Ok(rescued) => Outside { path: rescued.path, is_tokens: true, problem: None },
+            Ok(rescued) => Outside { path: rescued.path.clone(), is_tokens: true, problem: None },
             Err((path, error)) => Outside { path, is_tokens: true, problem: Some(error.to_string()) },
         });
         let answers =

@@ -120,7 +120,7 @@ pub(crate) fn peek(kit: &Kit, order: &Order, looked: &Connection) -> Option<Hand
     let decision = unsaved.decide(&order.cause, kit.now());
     let good = matches!(decision, Decision::HandOut | Decision::HandOutAndRenew);
     let hand_out = HandOut::of(&unsaved, kit.now()).filter(|_| good)?;
-    Some(hand_out.with(Warning::Unsaved(rescued.path)))
+    Some(hand_out.with(Warning::Unsaved(rescued.path.clone())))
 }
 
 fn told(waiting: Result<Rescued, (PathBuf, SealError)>) -> Option<Rescued> {

@@ -10,6 +10,7 @@
 //! | `passphrase` | a key that a person knows by heart |
 //! | `master` | the master key, opened: what it seals, and what it opens |
 //! | `sealer` | one key, and what is sealed under it |
+//! | `wiped` | JSON with secrets in it, written once and wiped |
 //! | [`rescue`] | the rescue file |
 
 mod command;
@@ -19,6 +20,7 @@ mod passphrase;
 pub mod rescue;
 pub(crate) mod sealer;
 mod source;
+pub(crate) mod wiped;
 
 pub use master::{Asked, MasterKey, key_named_in};
 pub(crate) use sealer::{KEY, Sealer};

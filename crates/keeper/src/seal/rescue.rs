@@ -1,7 +1,7 @@
 //! The rescue file: where an answer goes, sealed and durable, when the store will not take it (law 1). Every start
 //! drains it first. Answers that could not even be parsed are kept beside it (law 5).
 
-use super::{KeySource, MasterKey, SealError, key_named_in};
+use super::{KeySource, MasterKey, SealError, key_named_in, wiped};
 use crate::rekey::SealedFile;
 use crate::store::durable::Durable;
 use crate::store::{Store, document};
@@ -15,7 +15,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Where rescue files and their key live.
 #[derive(Clone, Debug)]
@@ -113,8 +112,7 @@ pub(crate) struct Rescue {
     store: String,
 }
 
-/// Tokens that a store would not take.
-#[derive(Debug)]
+/// Tokens that a store would not take. They are wiped when it is dropped, and never printed.
 pub(crate) struct Rescued {
     pub(crate) file: String,
     pub(crate) path: PathBuf,
@@ -122,6 +120,12 @@ pub(crate) struct Rescued {
     pub(crate) name: String,
     pub(crate) from: Version,
     pub(crate) document: Map<String, Value>,
+}
+
+impl Drop for Rescued {
+    fn drop(&mut self) {
+        wiped::wipe_all(&mut self.document);
+    }
 }
 
 impl Rescue {
@@ -157,7 +161,7 @@ impl Rescue {
             "from": document::write_version(from),
             "document": document::write(next, &Map::new()),
         });
-        self.write("tokens", &format!("{}-{id}", Fingerprint::of(&next.id)), &record)
+        self.write("tokens", &format!("{}-{id}", Fingerprint::of(&next.id)), record)
     }
 
     /// Keeps the body of a 200 that could not be parsed.
@@ -176,7 +180,7 @@ impl Rescue {
                 record["body_hex"] = body.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
             }
         }
-        self.write("answer", id, &record)
+        self.write("answer", id, record)
     }
 
     /// Tokens that wait to be taken into the store, of one connection by its id, or of all; what does not open is told
@@ -257,10 +261,9 @@ impl Rescue {
         Ok(true)
     }
 
-    fn write(&self, kind: &str, id: &str, record: &Value) -> Result<PathBuf, SealError> {
+    fn write(&self, kind: &str, id: &str, record: Value) -> Result<PathBuf, SealError> {
         let places = self.places.as_ref().ok_or(SealError::NoPlace)?;
-        let plain = Zeroizing::new(record.to_string());
-        let sealed = places.master_key.seal(&self.belongs_to(kind), plain.as_bytes())?;
+        let sealed = places.master_key.seal(&self.belongs_to(kind), &wiped::text(record))?;
         let name = format!("{}-{kind}-{id}", self.prefix());
         places.shelf.write(&name, &sealed)?;
         Ok(places.shelf.path(&name))

@@ -1,6 +1,7 @@
 //! A connection with its app and its history as one line of JSON. Every secret stands in it in the clear: it is only ever
 //! held in memory, and sealed before it is written.
 
+use crate::seal::wiped;
 use crate::store::document;
 use crate::store::{App, Parcel, record};
 use perennial_core::grant::{Client, Principal};
@@ -8,12 +9,12 @@ use perennial_core::profile::concur::CONCUR;
 use perennial_core::secret::{ClientSecret, RequestToken};
 use perennial_core::{Connection, UnixTime};
 use serde_json::{Map, Value, json};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A connection as a line, without its end.
 pub(super) fn write(parcel: &Parcel) -> Zeroizing<Vec<u8>> {
     let Parcel { connection, app, history } = parcel;
-    let mut line = json!({
+    wiped::text(json!({
         "name": connection.name,
         "connection": document::write(connection, &Map::new()),
         "app": {
@@ -24,17 +25,14 @@ pub(super) fn write(parcel: &Parcel) -> Zeroizing<Vec<u8>> {
             "known_since": app.known_since.map(|at| at.0),
         },
         "history": history.iter().map(|entry| Value::Object(record::write(entry))).collect::<Vec<_>>(),
-    });
-    let text = Zeroizing::new(line.to_string().into_bytes());
-    wipe(&mut line);
-    text
+    }))
 }
 
 /// Reads what [`write()`] wrote.
 pub(super) fn read(line: &[u8]) -> Option<Parcel> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     let parcel = parcel(&value);
-    wipe(&mut value);
+    wiped::wipe(&mut value);
     parcel
 }
 
@@ -55,13 +53,4 @@ fn parcel(value: &Value) -> Option<Parcel> {
     // An entry of an event that is too new for this version is shown by its name: none is left out.
     let history = history.filter_map(|entry| record::read(entry.as_object()?)).collect();
     (!connection.id.is_empty()).then_some(Parcel { connection, app: App { known_since, ..app }, history })
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(entries) => entries.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        _ => {}
-    }
 }

@@ -2,11 +2,10 @@
 //! stays legible, for a person who looks into the database.
 
 use super::keys::Keys;
-use crate::seal::SealError;
+use crate::seal::{SealError, wiped};
 use crate::store::document::{self, BOOKKEEPING, COMPANY, Members};
 use perennial_core::Connection;
 use serde_json::Value;
-use zeroize::{Zeroize, Zeroizing};
 
 /// Members of the document that are no secrets. All others are sealed, also those that nobody here knows: a server may
 /// have put anything into them.
@@ -25,8 +24,7 @@ pub(super) struct Owner<'a> {
 pub(super) fn seal(owner: Owner<'_>, connection: &Connection) -> Result<String, SealError> {
     let mut members = document::write(connection, &Members::new());
     for_each_secret(&mut members, |place, generation, value| {
-        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(std::io::Error::from)?);
-        wipe(value);
+        let plain = wiped::text(std::mem::take(value));
         *value = Value::String(owner.keys.seal(&owner.names(place, generation), &plain)?);
         Ok(())
     })?;
@@ -48,7 +46,7 @@ pub(super) fn open(
         Ok(())
     })?;
     let read = document::read(&members, fresh);
-    members.values_mut().for_each(wipe);
+    wiped::wipe_all(&mut members);
     Ok(read.connection)
 }
 
@@ -79,13 +77,4 @@ fn for_each_secret(
         }
     }
     Ok(())
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(entries) => entries.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        _ => {}
-    }
 }
