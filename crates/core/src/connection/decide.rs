@@ -195,17 +195,17 @@ impl Connection {
         (1..=longest).contains(&left)
     }
 
+    /// Law 12: not before. A sibling's refresh has moved it on (law 3).
+    fn is_past_refresh_at(&self, now: UnixTime) -> bool {
+        self.refresh_at().is_some_and(|at| at <= self.skew.server_time(now))
+    }
+
     fn is_renewal_due(&self, now: UnixTime) -> bool {
         let server_now = self.skew.server_time(now);
         // Tokens from the future were issued while a clock stood wrong: nobody knows how long they have been held.
         let refreshed_at = self.held.as_ref().and_then(|held| held.refreshed_at);
         let is_odd = refreshed_at.is_some_and(|at| at.since(server_now) > Skew::AGREEMENT);
         self.renew_at().is_some_and(|at| at <= server_now || is_odd)
-    }
-
-    /// Law 12: not before. A sibling's refresh has moved it on (law 3).
-    fn is_past_refresh_at(&self, now: UnixTime) -> bool {
-        self.refresh_at().is_some_and(|at| at <= self.skew.server_time(now))
     }
 
     /// True when the refresh token is past its date. It is tried all the same: the clock may be wrong.
