@@ -20,6 +20,7 @@
 //! | [`manage`] | adding, renaming, changing the policy; what is kept outside the store | 5 |
 //! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
 //! | [`rekey`] | replacing keys while others use the store | 5, 10 |
+//! | [`scheduler`] | the background duty over the same flights | 5, 11, 12 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
@@ -43,6 +44,7 @@ pub mod recovery;
 mod refresh;
 pub mod rekey;
 mod rescue;
+pub mod scheduler;
 pub mod seal;
 pub mod store;
 mod unix;
@@ -52,5 +54,6 @@ pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
+pub use scheduler::Scheduler;
 pub use store::{Memory, Postgres, PostgresOptions, SapSample, Sqlite, SqliteOptions, Store};
 pub use unix::forbid_core_dumps;
