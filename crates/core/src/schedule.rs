@@ -52,6 +52,15 @@ pub fn renew_at(refreshed: UnixTime, expires: Option<UnixTime>, policy: &Policy,
     refreshed.plus(held - jitter.between(0, held / 10))
 }
 
+/// From when on the access token of a connection that is asked for is replaced before it ends: when three quarters of its
+/// life are over, or up to nine tenths. Callers are served from the old one meanwhile, and none of them waits. `None` where
+/// the life is none.
+#[must_use]
+pub fn refresh_at(issued: UnixTime, expires: UnixTime, jitter: Jitter) -> Option<UnixTime> {
+    let life = expires.since(issued);
+    (life > 0).then(|| issued.plus(jitter.between(life - life / 4, life - life / 10)))
+}
+
 /// How long to wait after the `failures`-th passing failure in a row (1 for the first): full jitter over an
 /// exponentially growing span, so that those who failed together do not come back together.
 ///
@@ -107,6 +116,18 @@ mod tests {
     #[test]
     fn law_12_an_end_that_had_passed_when_it_was_issued_is_no_reason_to_ask_at_each_call() {
         assert_eq!(renewed(Some(-50), Jitter::LEAST), 7 * DAY);
+    }
+
+    #[test]
+    fn law_12_a_token_is_replaced_in_the_last_quarter_of_its_life_and_before_its_last_tenth() {
+        let replaced = |life, jitter| refresh_at(UnixTime(0), UnixTime(life), jitter).map(|at| at.0);
+        assert_eq!(replaced(3600, Jitter::LEAST), Some(2700));
+        assert!((3230..=3240).contains(&replaced(3600, MOST).unwrap()));
+        for nonsense in [0, -1, i64::MIN] {
+            assert_eq!(replaced(nonsense, Jitter::LEAST), None);
+        }
+        assert_eq!(replaced(1, Jitter::LEAST), Some(1), "not before it was issued, nor after it has ended");
+        assert!(replaced(i64::MAX, MOST).is_some());
     }
 
     #[test]

@@ -117,6 +117,59 @@ fn counts_that_a_file_put_at_their_end_stay_there() {
 }
 
 #[test]
+fn law_12_a_token_in_use_is_replaced_ahead_of_its_end_and_not_before_its_time() {
+    let connection = held();
+    let at = connection.refresh_at().unwrap();
+    let life = 3600;
+    assert!((NOW.plus(life * 3 / 4)..=NOW.plus(life * 9 / 10)).contains(&at), "{at:?}");
+    for early in [NOW, at.plus(-1)] {
+        assert_eq!(connection.decide(&Cause::Ahead, early), Decision::NotDue);
+    }
+    assert_eq!(connection.decide(&Cause::Ahead, at), Decision::Fly(Purpose::Refresh));
+    assert_eq!(connection.decide(&WANTED, at), Decision::HandOut, "callers do not wait for it");
+    // Law 3: whoever looks again after a sibling has refreshed sends nothing.
+    let siblings = refreshed(&connection, &tokens("a2", "r2"), at);
+    assert_eq!(siblings.decide(&Cause::Ahead, at.plus(1)), Decision::NotDue);
+    assert!(siblings.refresh_at().unwrap() > at.plus(life * 3 / 4 - 1));
+}
+
+#[test]
+fn every_host_comes_to_the_same_refresh_at_and_each_token_to_its_own() {
+    let other = Connection { id: "another".into(), name: "other".into(), ..held() };
+    assert_eq!(other.refresh_at(), held().refresh_at(), "the token says it, and nothing else");
+    let tokens = (0..20).map(|number| tokens(&format!("a{number}"), "r1"));
+    let times: std::collections::BTreeSet<_> =
+        tokens.map(|tokens| refreshed(&held(), &tokens, NOW).refresh_at().unwrap()).collect();
+    assert!(times.len() > 10, "a fleet does not march in step: {times:?}");
+}
+
+#[test]
+fn law_11_where_nobody_knows_how_long_a_token_lives_nothing_is_sent_ahead() {
+    let mut connection = held();
+    connection.held.as_mut().unwrap().refreshed_at = None;
+    assert_eq!(connection.refresh_at(), None);
+    assert_eq!(connection.decide(&Cause::Ahead, NOW.plus(DAY)), Decision::NotDue);
+    let mut connection = held();
+    connection.held.as_mut().unwrap().access.as_mut().unwrap().expiry = Expiry::Stated(NOW.plus(-5));
+    assert_eq!(connection.decide(&Cause::Ahead, NOW.plus(DAY)), Decision::NotDue);
+    let mut connection = held();
+    connection.held.as_mut().unwrap().refresh = None;
+    assert_eq!(connection.refresh_at(), None, "there is nothing to refresh with");
+}
+
+#[test]
+fn law_12_what_keeps_others_from_flying_keeps_a_flight_ahead_too() {
+    let at = held().refresh_at().unwrap();
+    let suspended = failed(&held(), Purpose::Refresh, &refusal(61), at);
+    assert_eq!(
+        suspended.decide(&Cause::Ahead, at.plus(1)),
+        Decision::Stop(Blocked::PersonNeeded(State::Suspended))
+    );
+    let no_connection = held().unreached(&Unreachable::TimedOut, at, Jitter::LEAST);
+    assert!(matches!(no_connection.decide(&Cause::Ahead, at), Decision::Stop(Blocked::Until(_))));
+}
+
+#[test]
 fn law_5_no_failure_deletes_a_refresh_token() {
     let codes = perennial_core::profile::concur::CODES.iter().map(|row| refusal(row.code));
     let others = [Failure::NoAnswer(NoAnswer::TimedOut), refusal(9_999)];

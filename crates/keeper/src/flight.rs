@@ -9,6 +9,7 @@ use crate::rescue;
 use perennial_core::connection::Cause;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -102,6 +103,37 @@ impl Flights {
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, (Cause, Landing)>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which connections were ordered ahead lately: while a flight cannot start (the connection backs off, a person is
+/// needed), the next hand-out does not order it at once again.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<BTreeMap<String, Duration>>);
+
+/// No connection is ordered ahead twice within this time: a look at the store for each hand-out would be dear.
+const AHEAD_PAUSE: Duration = Duration::from_secs(5);
+
+/// So many are remembered before those whose pause is over are forgotten.
+const MOST_RECENT: usize = 10_000;
+
+impl Recent {
+    /// True when the connection was not ordered lately; it is from now on.
+    pub(crate) fn admits(&self, name: &str, now: Duration) -> bool {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: &Duration| now.saturating_sub(*at) < AHEAD_PAUSE;
+        if let Some(at) = recent.get_mut(name) {
+            let admitted = !is_recent(at);
+            if admitted {
+                *at = now;
+            }
+            return admitted;
+        }
+        if recent.len() >= MOST_RECENT {
+            recent.retain(|_, at| is_recent(at));
+        }
+        recent.insert(name.to_owned(), now);
+        true
     }
 }
 

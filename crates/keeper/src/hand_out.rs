@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// A valid access token, and what goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOut {
+    /// The connection's id, which never changes: with the generation it says which tokens these are.
+    pub id: String,
     /// The connection's name.
     pub connection: String,
     /// The token.
@@ -17,6 +19,9 @@ pub struct HandOut {
     pub expires_at: UnixTime,
     /// How many seconds it has left.
     pub expires_in: i64,
+    /// From when on it is worth replacing, by this host's clock, where it goes on being asked for: see
+    /// [`Keeper::ahead`](crate::Keeper::ahead). None where nobody knows how long it lives, or nothing can replace it.
+    pub refresh_at: Option<UnixTime>,
     /// What it may do.
     pub scope: Option<String>,
     /// Where it is good: the principal's geolocation.
@@ -48,11 +53,13 @@ impl HandOut {
         let (access, left) = connection.living_access(now)?;
         let held = connection.held.as_ref()?;
         Some(Self {
+            id: connection.id.clone(),
             connection: connection.name.clone(),
             access_token: access.token.clone(),
             token_type: access.token_type.clone(),
             expires_at: connection.skew.host_time(access.expiry.at()),
             expires_in: left,
+            refresh_at: connection.refresh_at().map(|at| connection.skew.host_time(at)),
             scope: held.scope.clone(),
             base: held.base.clone(),
             generation: held.generation,

@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, SystemClock, Watch};
 use crate::error::Error;
-use crate::flight::{Flights, Joined};
+use crate::flight::{Flights, Joined, Recent};
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{self, Http, TokenEndpoint};
 use crate::kit::{Kit, Order};
@@ -66,6 +66,8 @@ pub struct Parts {
 pub struct Keeper {
     kit: Arc<Kit>,
     flights: Arc<Flights>,
+    /// What was fetched ahead lately.
+    recent: Recent,
     threads: Option<Handle>,
     runtime: OnceLock<Result<Runtime, String>>,
 }
@@ -106,7 +108,13 @@ impl Keeper {
             held_in_memory: Mutex::default(),
             in_the_air: AtomicUsize::new(0),
         };
-        Self { kit: Arc::new(kit), flights: Arc::default(), threads, runtime: OnceLock::new() }
+        Self {
+            kit: Arc::new(kit),
+            flights: Arc::default(),
+            recent: Recent::default(),
+            threads,
+            runtime: OnceLock::new(),
+        }
     }
 
     /// The access token in the store if it lives at least `min_ttl` yet; one synchronous read, no lock, no thread, no
@@ -185,6 +193,29 @@ impl Keeper {
     /// When it did not work; nothing is lost by that.
     pub async fn refresh(&self, connection: &str) -> Result<HandOut, Error> {
         self.join(connection, Cause::Asked).await
+    }
+
+    /// The access token is in use and its `refresh_at` has come: starts replacing it behind the caller's back, and
+    /// returns at once. What is not due any more, or under way already, is left alone, and so is what was tried a few
+    /// seconds ago: this may be called at every hand-out.
+    pub fn ahead(&self, connection: &str) {
+        if !self.recent.admits(connection, self.kit.clock.since_boot()) {
+            return;
+        }
+        if let Err(error) = self.start(connection, Cause::Ahead) {
+            tracing::warn!(%error, "the next access token could not be fetched ahead");
+        }
+    }
+
+    /// The same for who waits: `None` when `refresh_at` has not come, else the token that is in force then.
+    ///
+    /// # Errors
+    /// When it had come and did not work; the token at hand goes on living (law 9).
+    pub async fn refresh_ahead(&self, connection: &str) -> Result<Option<HandOut>, Error> {
+        match self.connection(connection)?.decide(&Cause::Ahead, self.kit.now()) {
+            Decision::NotDue => Ok(None),
+            _ => self.join(connection, Cause::Ahead).await.map(Some),
+        }
     }
 
     /// Renews if renewal is due; `None` when it is not.

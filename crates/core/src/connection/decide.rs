@@ -23,6 +23,8 @@ pub enum Cause {
     Rejected(Fingerprint),
     /// Housekeeping: renew what is due.
     Due,
+    /// The access token is in use and nears its end: replace it behind the callers' backs.
+    Ahead,
     /// A person says: now.
     Asked,
     /// A person tries to bring the grant back, with this refresh token: the one in force, or one that was replaced.
@@ -85,7 +87,8 @@ impl Connection {
             Cause::Tried(print) if !self.may_present(print) => Decision::Stop(Blocked::OutOfTurn),
             Cause::Asked | Cause::Tried(_) => self.fly_or(cause, now, Decision::Stop),
             Cause::Due if self.is_renewal_due(now) => self.fly_or(cause, now, Decision::Stop),
-            Cause::Due => Decision::NotDue,
+            Cause::Ahead if self.is_past_refresh_at(now) => self.fly_or(cause, now, Decision::Stop),
+            Cause::Due | Cause::Ahead => Decision::NotDue,
             Cause::Rejected(rejected) => self.decide_rejected(rejected, cause, now),
             Cause::Wanted { min_ttl } => self.decide_wanted(*min_ttl, cause, now),
         }
@@ -190,6 +193,11 @@ impl Connection {
         let left = until.since(self.skew.server_time(now));
         let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_add(Skew::AGREEMENT);
         (1..=longest).contains(&left)
+    }
+
+    /// Law 12: not before. A sibling's refresh has moved it on (law 3).
+    fn is_past_refresh_at(&self, now: UnixTime) -> bool {
+        self.refresh_at().is_some_and(|at| at <= self.skew.server_time(now))
     }
 
     fn is_renewal_due(&self, now: UnixTime) -> bool {

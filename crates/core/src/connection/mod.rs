@@ -422,6 +422,18 @@ impl Connection {
         Some(schedule::renew_at(refreshed_at, held.refresh_expiry.map(Expiry::at), &self.policy, jitter))
     }
 
+    /// From when on the access token is replaced before it ends, by the server's clock: for connections that somebody
+    /// asks for (see [`schedule::refresh_at`]). The jitter is the token's own, so that every host of a fleet comes to
+    /// the same time, each generation to another one, and nothing need be kept. `None` where nobody knows how long the
+    /// token lives.
+    #[must_use]
+    pub fn refresh_at(&self) -> Option<UnixTime> {
+        let held = self.held.as_ref()?;
+        held.refresh.as_ref()?;
+        let (access, issued) = (held.access.as_ref()?, held.refreshed_at?);
+        schedule::refresh_at(issued, access.expiry.at(), jitter_of(&access.token.fingerprint()))
+    }
+
     /// The presentation of a refresh token whose outcome nobody knows.
     fn unsettled(&self) -> Option<&Intent> {
         let intent = self.intent.as_ref()?;
@@ -446,7 +458,10 @@ impl Connection {
 }
 
 fn steady_jitter(id: &str, generation: u64) -> Jitter {
-    let digits = Fingerprint::of(&format!("{id}/{generation}"));
+    jitter_of(&Fingerprint::of(&format!("{id}/{generation}")))
+}
+
+fn jitter_of(digits: &Fingerprint) -> Jitter {
     let number = u32::from_str_radix(&digits.as_str()[..8], 16).unwrap_or(0);
     Jitter::new(f64::from(number) / 4_294_967_296.0)
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Flies.
 pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     blocking(|| rescue::drain(kit));
-    let seen = kit.read(&order.name)?;
+    let seen = blocking(|| kit.read(&order.name))?;
     if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &seen)) {
         return Ok(hand_out);
     }

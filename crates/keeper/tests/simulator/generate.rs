@@ -151,6 +151,7 @@ impl Author {
             0..13 => Ask::Token { connection, min_ttl: self.dice.pick(&[0, 60, 60, 300, 1800, 7200]) },
             13..15 => Ask::Rejected { connection },
             15 => Ask::Refresh { connection },
+            16..18 => Ask::Ahead { connection },
             _ => Ask::Sweep,
         }
     }

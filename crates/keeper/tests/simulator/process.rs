@@ -45,6 +45,8 @@ pub(crate) enum Ask {
     Token { connection: usize, min_ttl: u64 },
     /// The API rejected the token in force.
     Rejected { connection: usize },
+    /// A program's token is in use and nears its end.
+    Ahead { connection: usize },
     /// A person: now.
     Refresh { connection: usize },
     /// Housekeeping over all connections.
@@ -61,6 +63,7 @@ pub(crate) enum Kind {
     Wanted { min_ttl: u64 },
     Rejected,
     Due,
+    Ahead,
     Asked,
     Obtain,
 }
@@ -160,6 +163,12 @@ impl Caller {
                 let Some(token) = self.world.look(|state| state.token_in_force(connection)) else { return };
                 self.served(connection, Kind::Rejected, self.keeper.rejected(&name_of(connection), &token))
                     .await;
+            }
+            Ask::Ahead { connection } => {
+                let name = name_of(connection);
+                let ahead = self.keeper.refresh_ahead(&name);
+                let ahead = async { ahead.await.transpose().unwrap_or(Err(Error::Deadline)) };
+                self.served(connection, Kind::Ahead, ahead).await;
             }
             Ask::Refresh { connection } => self.refresh(connection).await,
             Ask::Sweep => {

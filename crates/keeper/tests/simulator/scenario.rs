@@ -111,6 +111,7 @@ impl What {
                 Ask::Start => "start",
                 Ask::Token { .. } => "token",
                 Ask::Rejected { .. } => "rejected",
+                Ask::Ahead { .. } => "ahead",
                 Ask::Refresh { .. } => "refresh",
                 Ask::Sweep => "sweep",
                 Ask::Reauthorize { .. } => "reauthorize",
@@ -137,6 +138,7 @@ impl What {
                 let connection = match ask {
                     Ask::Token { connection, .. }
                     | Ask::Rejected { connection }
+                    | Ask::Ahead { connection }
                     | Ask::Refresh { connection }
                     | Ask::Reauthorize { connection }
                     | Ask::Person { connection } => connection,

@@ -70,11 +70,17 @@ impl State {
         {
             return Some(format!("{} is sent for {longest} s, and a token lives {left} s", new.token));
         }
-        // Seven days after they were issued, less a tenth.
+        // Seven days after they were issued, less a tenth; a token that is in use, after three quarters of its life.
+        let only =
+            |kinds: &[Kind]| !new.kinds.is_empty() && new.kinds.iter().all(|kind| kinds.contains(kind));
+        let (bell, slack) = match () {
+            () if only(&[Kind::Due]) => (7 * DAY * 9 / 10, self.doubt() + 2),
+            () if only(&[Kind::Due, Kind::Ahead]) => (ACCESS_LIFE * 3 / 4, slack),
+            () => return None,
+        };
         let issued = left - unix(ACCESS_LIFE) + unix(Moment::ZERO);
-        let only_due = !new.kinds.is_empty() && new.kinds.iter().all(|kind| *kind == Kind::Due);
-        let early = issued + unix(7 * DAY * 9 / 10) - unix(Moment::ZERO);
-        (only_due && early > self.doubt() + 2 && self.clocks_agree())
+        let early = issued + unix(bell) - unix(Moment::ZERO);
+        (early > slack && self.clocks_agree())
             .then(|| format!("{} is renewed {early} s before it is due", new.token))
     }
 

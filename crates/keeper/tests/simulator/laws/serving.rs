@@ -1,8 +1,9 @@
 //! Laws 1, 9, 10, 11 and 13: a caller gets an answer.
 
 use super::Order;
-use crate::clocks::unix;
+use crate::clocks::{Moment, unix};
 use crate::process::Kind;
+use crate::server::ACCESS_LIFE;
 use crate::shelf::File;
 use crate::store::name_of;
 use crate::world::{STORE_DISK, State, Who};
@@ -47,6 +48,7 @@ impl State {
             }
             // What is not due says so by a deadline that nobody has.
             Err(Error::Deadline) if order.kind == Kind::Due => self.law_5_no_grant_is_neglected(&order),
+            Err(Error::Deadline) if order.kind == Kind::Ahead => self.law_9_the_next_comes_in_time(&order),
             Err(error) => {
                 self.tell(Some(order.who), || format!("order {number}: {error}"));
                 self.law_9_serve_what_is_valid(&order, error);
@@ -87,6 +89,16 @@ impl State {
         let could_know = could_read && self.clocks_agree();
         if left > slack && replaced && could_know && !matches!(error, Error::NotPermitted { .. }) {
             self.breaks(9, format!("no token, and one lives {left} s: {error}"));
+        }
+    }
+
+    /// Whoever asks for the next token ahead gets it before the last tenth of this one's life, so that no caller waits.
+    fn law_9_the_next_comes_in_time(&mut self, order: &Order) {
+        self.laws.checks[9] += 1;
+        let (left, issued) = (self.access_left(order.connection), unix(ACCESS_LIFE) - unix(Moment::ZERO));
+        let slack = self.doubt() + 2;
+        if left > 0 && left + slack < issued / 10 && self.clocks_agree() {
+            self.breaks(9, format!("{left} s are left, and the next token is not fetched"));
         }
     }
 
