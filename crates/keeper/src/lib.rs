@@ -27,6 +27,7 @@
 //! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
 //! | [`http`] | a connected line, and one request on it | 4, 10 |
 //! | [`store`] | SQLite, PostgreSQL, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
+//! | [`tally`] | what was done so far, in numbers | 10, 12 |
 //! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
 //! | [`clock`] | the wall clock, and one that counts suspend | 11 |
 
@@ -47,6 +48,7 @@ mod rescue;
 pub mod scheduler;
 pub mod seal;
 pub mod store;
+pub mod tally;
 mod unix;
 
 pub use error::Error;
