@@ -26,7 +26,7 @@ use perennial_core::connection::Cause;
 use rests::Rests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
 
@@ -71,11 +71,28 @@ impl Default for Options {
     }
 }
 
+/// What a scheduler has in hand, when it last went to sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that are due and wait for their flight; there may be more on the agenda
+    /// ([`Store::backlog`](crate::Store::backlog)).
+    pub waiting: usize,
+    /// Connections that are due and cannot be renewed now.
+    pub resting: usize,
+    /// Flights that it waits for.
+    pub under_way: usize,
+    /// True while the store is being read.
+    pub is_reading: bool,
+    /// How often it has gone to sleep, each time after a look at the clock: one that does no more has died.
+    pub rounds: u64,
+}
+
 /// Renews what is due for as long as it runs. Several of them may share a store, in one process or in many.
 #[derive(Debug)]
 pub struct Scheduler {
     keeper: Arc<Keeper>,
     options: Options,
+    load: Mutex<Load>,
 }
 
 impl Scheduler {
@@ -89,18 +106,26 @@ impl Scheduler {
             batch: least(options.batch),
             longest_sleep: options.longest_sleep.clamp(Duration::from_millis(100), LONGEST_SLEEP),
         };
-        Self { keeper, options }
+        Self { keeper, options, load: Mutex::default() }
+    }
+
+    /// What it has in hand.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs until `stop`. From then on nothing is begun any more; what is under way goes on, and is awaited by
     /// [`Keeper::landed`].
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         let mut round = Round::new(&self.keeper, &self.options);
+        let tell = |load: Load| *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
         tokio::pin!(stop);
         loop {
             round.begin_flights();
             round.begin_work();
             let sleep = round.sleep();
+            tell(round.load());
             tokio::select! {
                 biased;
                 () = &mut stop => return,
@@ -170,6 +195,7 @@ struct Round<'a> {
     /// How often the store has refused in a row, and until when nothing is begun for that.
     refusals: u32,
     spared_until: Duration,
+    rounds: u64,
 }
 
 impl<'a> Round<'a> {
@@ -178,7 +204,7 @@ impl<'a> Round<'a> {
             keeper,
             options,
             names: VecDeque::new(),
-            lanes: Lanes::new(options.per_server, options.batch),
+            lanes: Lanes::new(options.per_server, options.batch + options.batch / 2),
             at_work: BTreeSet::new(),
             rests: Rests::default(),
             flights: JoinSet::new(),
@@ -188,6 +214,7 @@ impl<'a> Round<'a> {
             has_more: false,
             refusals: 0,
             spared_until: Duration::ZERO,
+            rounds: 0,
         }
     }
 
@@ -317,6 +344,17 @@ impl<'a> Round<'a> {
         if let Some(more) = self.refusals.checked_sub(STORE_REFUSALS) {
             let pause = STORE_PAUSE.saturating_mul(1 << more.min(8)).min(self.options.longest_sleep);
             self.spared_until = self.here().saturating_add(pause);
+        }
+    }
+
+    fn load(&mut self) -> Load {
+        self.rounds += 1;
+        Load {
+            waiting: self.names.len() + self.lanes.waiting(),
+            resting: self.rests.names().len(),
+            under_way: self.flights.len(),
+            is_reading: self.work.is_some(),
+            rounds: self.rounds,
         }
     }
 

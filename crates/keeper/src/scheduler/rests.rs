@@ -41,7 +41,7 @@ impl Rests {
         self.in_turn.len() >= MOST
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &String> {
         self.until.keys()
     }
 }
