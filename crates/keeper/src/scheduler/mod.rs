@@ -282,7 +282,8 @@ impl<'a> Round<'a> {
     fn fetched(&mut self, fetched: Fetched) {
         let Fetched { names, asked, next, took } = fetched;
         let (here, now) = (self.here(), self.keeper.now());
-        self.has_more = names.len() >= asked && !self.rests.is_full();
+        // Half of what was asked for: another keeper may just have been offered some.
+        self.has_more = !names.is_empty() && names.len() >= asked / 2 && !self.rests.is_full();
         let pause = self.options.longest_sleep.max(took.saturating_mul(SHARE)).min(LONGEST_BETWEEN_LOOKS);
         let bell = next.map(|next| outcome::from(now, next)).unwrap_or(pause);
         self.fetch_at = here.saturating_add(pause.min(bell));
