@@ -33,9 +33,9 @@ impl Place {
         Self { kind, count, purpose: "" }
     }
 
-    /// Another one, for a stage that treats it badly.
-    pub(crate) fn of_its_own(&self, purpose: &'static str) -> Self {
-        Self { purpose, ..self.clone() }
+    /// Another one of so many at most, for a stage that treats it badly.
+    pub(crate) fn of_its_own(&self, purpose: &'static str, most: u64) -> Self {
+        Self { purpose, count: self.count.min(most), ..self.clone() }
     }
 
     pub(crate) fn open(&self) -> Arc<dyn Store> {

@@ -50,7 +50,7 @@ impl Line for Asked {
 }
 
 pub(crate) fn storm(place: &Place) -> Value {
-    let place = Place { count: place.count.min(MOST), ..place.of_its_own("storm") };
+    let place = place.of_its_own("storm", MOST);
     let store = place.open();
     for first in (0..place.count).step_by(AT_ONCE as usize) {
         let last = place.count.min(first + AT_ONCE);
