@@ -59,7 +59,7 @@ pub struct Options {
     pub per_server: usize,
     /// So many flights at a time in all; 256.
     pub in_all: usize,
-    /// So many names are taken from the agenda in one go, and twice as many are held at most; 5,000.
+    /// So many names are taken from the agenda in one go, and twice as many are held at most; 10,000.
     pub batch: usize,
     /// Nothing is slept through for longer; 30 s, which is also the most.
     pub longest_sleep: Duration,
@@ -67,7 +67,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { per_server: 32, in_all: 256, batch: 5_000, longest_sleep: LONGEST_SLEEP }
+        Self { per_server: 32, in_all: 256, batch: 10_000, longest_sleep: LONGEST_SLEEP }
     }
 }
 
