@@ -72,10 +72,12 @@ impl Flights {
         // Also if it panics, or is never begun: a connection must not be taken for flying for ever.
         let own_flight = UnderWay { flights, name: order.name.clone(), landing: own, result: None };
         drop(under_way);
+        kit.tally.begins(&order.cause);
         threads.spawn(async move {
             let result = refresh::fly(&kit, &order).await;
             if let Err(error) = &result {
                 tracing::debug!(connection = %order.name, %error, "flight failed");
+                kit.tally.ended(error);
             }
             // Who hears of the landing may end the process: the store is let go before, so that whoever holds it last
             // waits until it has finished its work, its backup too.
@@ -90,7 +92,11 @@ impl Flights {
     }
 
     pub(crate) fn any(&self) -> bool {
-        !self.under_way().is_empty()
+        self.count() > 0
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.under_way().len()
     }
 
     pub(crate) async fn landed(&self) {

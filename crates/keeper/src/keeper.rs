@@ -10,6 +10,7 @@ use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::{Places, Rescue};
 use crate::store::Store;
+use crate::tally::Counters;
 use perennial_core::connection::{Cause, Decision, Intent};
 use perennial_core::profile::Purpose;
 use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
@@ -107,6 +108,7 @@ impl Keeper {
             is_draining: AtomicBool::new(false),
             held_in_memory: Mutex::default(),
             in_the_air: AtomicUsize::new(0),
+            tally: Counters::default(),
         };
         Self {
             kit: Arc::new(kit),
@@ -324,6 +326,11 @@ impl Keeper {
     #[must_use]
     pub fn ground(&self) -> bool {
         self.kit.ground()
+    }
+
+    /// How many flights are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.flights.count()
     }
 
     pub(crate) fn kit(&self) -> &Kit {

@@ -8,6 +8,7 @@ use crate::random::Random;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store, WriteError};
+use crate::tally::Counters;
 use perennial_core::breaker::{Breaker, Passage};
 use perennial_core::connection::{Blocked, Cause, Decision, Version};
 use perennial_core::journal::{Entry, Event};
@@ -49,6 +50,8 @@ pub(crate) struct Kit {
     pub(crate) held_in_memory: Mutex<BTreeSet<String>>,
     /// How many presentations are between their intent and their commit; [`GROUNDED`] when there may be none any more.
     pub(crate) in_the_air: AtomicUsize,
+    /// What was done so far.
+    pub(crate) tally: Counters,
 }
 
 /// What waits for a disk must not hold up a runtime's other tasks; on a runtime of one thread nobody else could go on
@@ -111,7 +114,7 @@ impl Kit {
 
     /// Reads a connection without a claim.
     pub(crate) fn read(&self, name: &str) -> Result<Connection, Error> {
-        Ok(self.seen(self.store.read(name)?))
+        Ok(self.seen(self.tally.read.time(|| self.store.read(name))?))
     }
 
     /// Reads it under its claim.
@@ -128,7 +131,7 @@ impl Kit {
     ) -> Result<(), WriteError> {
         let (mut from, mut next) = (from.clone(), next.clone());
         loop {
-            match blocking(|| claim.commit(&from, &next)) {
+            match blocking(|| self.tally.commit.time(|| claim.commit(&from, &next))) {
                 Err(WriteError::Moved(current)) if current.version().same_intent(&from) => {
                     next = next.with_latecomers(&from, &current);
                     from = current.version();

@@ -20,12 +20,14 @@
 //! | [`manage`] | adding, renaming, changing the policy; what is kept outside the store | 5 |
 //! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
 //! | [`rekey`] | replacing keys while others use the store | 5, 10 |
+//! | [`scheduler`] | the background duty over the same flights | 5, 11, 12 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
 //! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
 //! | [`http`] | a connected line, and one request on it | 4, 10 |
 //! | [`store`] | SQLite, PostgreSQL, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
+//! | [`tally`] | what was done so far, in numbers | 10, 12 |
 //! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
 //! | [`clock`] | the wall clock, and one that counts suspend | 11 |
 
@@ -43,8 +45,10 @@ pub mod recovery;
 mod refresh;
 pub mod rekey;
 mod rescue;
+pub mod scheduler;
 pub mod seal;
 pub mod store;
+pub mod tally;
 mod unix;
 
 pub use error::Error;
@@ -52,5 +56,6 @@ pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};
 pub use perennial_core as core;
 pub use random::id as request_id;
+pub use scheduler::Scheduler;
 pub use store::{Memory, Postgres, PostgresOptions, SapSample, Sqlite, SqliteOptions, Store};
 pub use unix::forbid_core_dumps;

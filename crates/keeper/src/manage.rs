@@ -72,9 +72,7 @@ impl Keeper {
     /// # Errors
     /// When there is none, or the new name is taken, or the store takes none.
     pub fn rename(&self, name: &str, to: &str) -> Result<(), Error> {
-        blocking(|| self.kit().store.rename(name, to))?;
-        self.note(to, format!("renamed: it was called {name}"));
-        Ok(())
+        Ok(blocking(|| self.kit().store.rename(name, to))?)
     }
 
     /// Puts a connection away with all that is held of it (law 5).
@@ -83,7 +81,6 @@ impl Keeper {
     /// When there is none, or the store cannot do it.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.kit().store.read(name)?;
-        self.note(name, "put away");
         Ok(blocking(|| self.kit().store.remove(name))?)
     }
 
@@ -92,9 +89,7 @@ impl Keeper {
     /// # Errors
     /// When nothing was, or the name is taken again.
     pub fn restore(&self, name: &str) -> Result<(), Error> {
-        blocking(|| self.kit().store.restore(name))?;
-        self.note(name, "brought back");
-        Ok(())
+        Ok(blocking(|| self.kit().store.restore(name))?)
     }
 
     /// Puts a line into a connection's journal; nobody fails for that.

@@ -56,7 +56,7 @@ impl Presentation<'_> {
             tracing::warn!(%error, "no rescue file could be written if the store failed");
         }
         failpoint::pass("intending");
-        match blocking(|| claim.intend(&seen.version(), &intended)) {
+        match blocking(|| kit.tally.intend.time(|| claim.intend(&seen.version(), &intended))) {
             Ok(()) => failpoint::pass("intended"), // intent
             Err(WriteError::Moved(_)) => return Ok(Outcome::Overtaken),
             Err(WriteError::Store(error)) => return Err(error.into()),
@@ -170,6 +170,7 @@ impl Presentation<'_> {
         let next = match intended.accept(response, answered) {
             Ok(next) => next,
             Err(stranger) => {
+                self.kit.tally.came_of_it("other_principal");
                 if let rescue::Kept::Overtaken(current) =
                     rescue::make_durable(self.kit, claim, &from, &stranger).await
                 {
@@ -207,6 +208,7 @@ impl Presentation<'_> {
                 Some(self.keep_aside(claim, *current, &from, response, answered, Aside::Late).await)
             }
         };
+        self.kit.tally.came_of_it("ok");
         let now = self.kit.now();
         // What stands in the store goes first. Where that does not live, the late answer's token does, and it is
         // durable too; but it is not handed out for another principal (law 13).
@@ -242,6 +244,7 @@ impl Presentation<'_> {
 
     fn refused(&self, intended: &Connection, failure: &Failure, now: UnixTime) -> Outcome {
         let judgement = judge(failure, self.purpose, self.seen.profile, &self.seen.policy);
+        self.kit.tally.came_of_it(judgement.verdict.as_str());
         let failed = intended.fail(failure, &judgement, now, self.kit.random.jitter());
         Outcome::Refused(Refused { from: intended.version(), failed: Box::new(failed), judgement })
     }

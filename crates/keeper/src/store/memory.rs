@@ -1,14 +1,15 @@
 //! Nothing but memory. What is kept here is gone with the process: it serves tests, and programs that have a place of
 //! their own for a refresh token and only want to be handed access tokens.
 
-use super::{App, Claim, Recorded, Store, StoreError, WriteError, check_name};
+use super::{App, Changes, Claim, Recorded, Store, StoreError, WriteError, agenda, check_name};
 use crate::random;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
 use perennial_core::journal::{self, Entry};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A store in memory. Its clones are the same store.
 #[derive(Clone, Debug)]
@@ -33,6 +34,12 @@ struct Row {
 }
 
 impl Kept {
+    fn note(&mut self, id: &str, what: impl Into<String>) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        self.journal.extend(agenda::noted(at, what).map(|entry| (id.to_owned(), entry)));
+    }
+
     /// By its id, also when it was put away.
     fn by_id(&mut self, id: &str) -> Option<&mut Row> {
         let removed = self.removed.iter_mut().map(|(_, row)| row);
@@ -124,6 +131,19 @@ impl Store for Memory {
         Ok(entries)
     }
 
+    fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+        let kept = self.kept();
+        let mark = kept.journal.len() as u64;
+        let seen = usize::try_from(since.unwrap_or(mark)).unwrap_or(usize::MAX);
+        let Some(new) = kept.journal.get(seen..) else { return Ok(Changes::Unknown) };
+        let ids: BTreeSet<&str> = new.iter().map(|(id, _)| id.as_str()).collect();
+        let all =
+            kept.rows.values().chain(kept.removed.iter().map(|(_, row)| row)).map(|row| &row.connection);
+        let names = all.filter(|connection| ids.contains(connection.id.as_str()));
+        let names = names.map(|connection| connection.name.clone()).collect();
+        Ok(Changes::Named { names, mark, more: false })
+    }
+
     fn note(&self, name: &str, entry: &Entry) -> Result<(), StoreError> {
         let id = self.row(name)?.connection.id;
         self.kept().journal.push((id, entry.clone()));
@@ -149,6 +169,7 @@ impl Store for Memory {
         self.free(&kept, to)?;
         let mut row = kept.rows.remove(name).ok_or_else(|| self.none(name))?;
         row.connection.name = to.to_owned();
+        kept.note(&row.connection.id, agenda::renamed(name));
         kept.rows.insert(to.to_owned(), row);
         Ok(())
     }
@@ -156,6 +177,7 @@ impl Store for Memory {
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let mut kept = self.kept();
         let row = kept.rows.remove(name).ok_or_else(|| self.none(name))?;
+        kept.note(&row.connection.id, agenda::PUT_AWAY);
         kept.removed.push((name.to_owned(), row));
         Ok(())
     }
@@ -165,6 +187,7 @@ impl Store for Memory {
         self.free(&kept, name)?;
         let found = kept.removed.iter().rposition(|(removed, _)| removed == name);
         let (_, row) = kept.removed.remove(found.ok_or_else(|| self.none(name))?);
+        kept.note(&row.connection.id, agenda::BROUGHT_BACK);
         kept.rows.insert(name.to_owned(), row);
         Ok(())
     }

@@ -14,10 +14,12 @@
 //! | [`rekey`] | what a sealed store must do so that its keys can be replaced |
 //! | [`record`] | an entry of the journal as JSON |
 //! | [`standing`] | in use, a copy, or handed over |
+//! | `agenda` | what is due, how urgent it is, and whether it may be tried |
 //! | `sealed` | how a database of connections is sealed, whichever it is |
 //! | `unfinished` | a new file that takes its name once it is whole |
 //! | `durable` | a file that is replaced whole, durably, into room that was reserved before |
 
+pub(crate) mod agenda;
 pub mod archive;
 pub mod document;
 pub(crate) mod durable;
@@ -37,6 +39,7 @@ use perennial_core::grant::{Client, Principal};
 use perennial_core::journal::Entry;
 use perennial_core::secret::RequestToken;
 use perennial_core::{Connection, UnixTime};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,15 +100,68 @@ pub trait Store: Send + Sync + 'static {
         Ok(due)
     }
 
-    /// The names of connections whose renewal is due at `at` and which nobody is at work on, longest due first, at most
-    /// `limit` of them. Several keepers of one store get different ones where the store can do that.
+    /// The names of connections whose renewal is due at `at` and may be tried then, the most urgent first: those whose
+    /// refresh token ends soonest. At most `limit` of them, and none that is named in `but`: somebody in this process is
+    /// at work on it. What backs off, or waits for a person, is not among them, as far as the store can tell; who
+    /// gets them decides again. Several keepers of one store get different ones where the store can do that.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn due_batch(&self, at: UnixTime, limit: usize) -> Result<Vec<String>, StoreError> {
-        let mut due = self.due(at)?;
+    fn due_batch(
+        &self,
+        at: UnixTime,
+        limit: usize,
+        but: &BTreeSet<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut due = Vec::new();
+        for name in self.names()?.into_iter().filter(|name| !but.contains(name)) {
+            let connection = match self.read(&name) {
+                Err(StoreError::NoSuchConnection { .. }) => continue, // It was renamed or put away just now.
+                read => read?,
+            };
+            if let Some(renew_at) = connection.renew_at().filter(|renew_at| *renew_at <= at)
+                && agenda::may_be_tried(&connection, at)
+            {
+                due.push((agenda::urgency(&connection, renew_at), name));
+            }
+        }
+        due.sort_unstable();
         due.truncate(limit);
-        Ok(due)
+        Ok(due.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// How many connections' renewal is due at `at`, whatever stands in their way; no more than [`MOST_COUNTED`] are
+    /// counted. For a gauge: what is asked often must be cheap.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn backlog(&self, at: UnixTime) -> Result<u64, StoreError> {
+        Ok((self.due(at)?.len() as u64).min(MOST_COUNTED))
+    }
+
+    /// When the next connection's renewal is due behind `after`, by the server's clock, so that an idle keeper knows
+    /// how long there is nothing to do. `None` where none is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn next_due(&self, after: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let mut next: Option<UnixTime> = None;
+        for name in self.names()? {
+            let renew_at = self.read(&name)?.renew_at().filter(|at| *at > after);
+            next = next.into_iter().chain(renew_at).min();
+        }
+        Ok(next)
+    }
+
+    /// Which connections may have changed since `since`, a mark that this store gave out: their tokens, their state,
+    /// their names, or that they are there at all. With `None` the mark of now, and no names. A mark is good for this
+    /// store object alone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+        let _ = since;
+        Ok(Changes::Unknown)
     }
 
     /// How long whoever finds a claim taken waits before he asks for it again: no lock tells that it is free, and what
@@ -154,7 +210,8 @@ pub trait Store: Send + Sync + 'static {
     /// When there is no such connection, or a person edits the file ([`StoreError::Fixed`]).
     fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError>;
 
-    /// Gives a connection another name; its identity and its history stay.
+    /// Gives a connection another name; its identity and its history stay, and a line of it tells of this, in the same
+    /// write, so that nobody misses it ([`Self::changes`]).
     ///
     /// # Errors
     /// When there is no such connection, or the new name is taken, or the store takes none.
@@ -190,17 +247,36 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Puts a connection away, with all that is held of it: nobody is served from it any more (law 5: a person may
-    /// have erred).
+    /// have erred). In the same write, a line of the journal tells of it.
     ///
     /// # Errors
     /// When there is no such connection, or the store cannot do it.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Brings back what was last put away under this name.
+    /// Brings back what was last put away under this name. In the same write, a line of the journal tells of it.
     ///
     /// # Errors
     /// When nothing was, or the name is taken again.
     fn restore(&self, name: &str) -> Result<(), StoreError>;
+}
+
+/// No more are counted by [`Store::backlog`].
+pub const MOST_COUNTED: u64 = 100_000;
+
+/// What [`Store::changes`] knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// This store cannot tell, or not since that mark: look at each connection, and ask for a new mark before that.
+    Unknown,
+    /// These may have changed, and no others.
+    Named {
+        /// Their names today, also of those that were put away. Each once.
+        names: Vec<String>,
+        /// What to ask with next.
+        mark: u64,
+        /// True when there are more behind it: ask again at once.
+        more: bool,
+    },
 }
 
 /// An entry of the journal, as it stands in a store.

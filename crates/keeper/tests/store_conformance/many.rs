@@ -1,10 +1,12 @@
 //! Stories of many connections.
 
 use super::World;
-use super::sample::{NOW, app, connection, holding, refreshing};
+use super::sample::{NOW, answer, answered, app, connection, holding, refreshing};
+use perennial::core::connection::{Aside, Condition};
 use perennial::core::journal::{Entry, Event};
-use perennial::core::{Connection, UnixTime};
-use perennial::store::{Parcel, StoreError};
+use perennial::core::{Connection, Expiry, UnixTime};
+use perennial::store::{Changes, Parcel, StoreError};
+use std::collections::BTreeSet;
 
 pub(crate) fn an_app_is_read_back(world: &dyn World) {
     let given = app("app-1", "one");
@@ -73,8 +75,9 @@ pub(crate) fn rename_keeps_identity_and_history(world: &dyn World) {
     let renamed = Connection { name: "globex".into(), ..first };
     assert_eq!(world.open().read("globex").unwrap(), renamed);
     let told = world.open().journal(Some("globex"), None, 9).unwrap();
-    let last = told.last().unwrap();
-    assert_eq!((&last.entry, last.connection.as_str()), (&entry, "globex"));
+    let [.., before, last] = told.as_slice() else { panic!("two lines at least: {told:?}") };
+    assert_eq!((&before.entry, before.connection.as_str()), (&entry, "globex"));
+    assert_eq!(last.entry.event, Event::Noted { what: "renamed: it was called acme".into() });
     assert!(store.journal(Some("acme"), None, 9).unwrap().is_empty());
     store.add(&Connection { id: "new".into(), ..connection("acme") }, &app("app-1", "one")).unwrap();
 }
@@ -168,4 +171,122 @@ pub(crate) fn due_ones_are_found(world: &dyn World) {
     later.held.as_mut().unwrap().refreshed_at = Some(NOW.plus(1_000_000));
     claim.commit(&held.version(), &later).unwrap();
     assert!(store.due(at).unwrap().is_empty());
+}
+
+/// A connection whose refresh token ends at `expires`, renewed first thing at `NOW` plus a jittered week.
+fn ending(name: &str, expires: i64) -> Connection {
+    let mut ending = holding(&connection(name), name);
+    ending.held.as_mut().unwrap().refresh_expiry = Some(Expiry::Stated(UnixTime(expires)));
+    ending
+}
+
+fn none() -> BTreeSet<String> {
+    BTreeSet::new()
+}
+
+pub(crate) fn law_5_the_most_urgent_come_first(world: &dyn World) {
+    let store = world.open();
+    let app = app("app-1", "one");
+    let year = 365 * 86_400;
+    for (name, days) in [("late", 300), ("soon", 20), ("middle", 100), ("past", -1)] {
+        store.add(&ending(name, NOW.0 + days * 86_400), &app).unwrap();
+    }
+    let mut unknown = holding(&connection("unknown"), "unknown");
+    unknown.held.as_mut().unwrap().refresh_expiry = None;
+    store.add(&unknown, &app).unwrap();
+    store.add(&connection("empty"), &app).unwrap();
+    let later = UnixTime(NOW.0 + year);
+    assert_eq!(store.backlog(later).unwrap(), 5);
+    // What nobody knows the end of counts from when it fell due: at most a week from now.
+    let order = ["past", "unknown", "soon", "middle", "late"];
+    let but = BTreeSet::from(["past".to_owned(), "middle".to_owned()]);
+    assert_eq!(world.open().due_batch(later, 2, &but).unwrap(), ["unknown", "soon"]);
+    assert_eq!(world.open().due(later).unwrap().len(), 5, "an offer is no claim");
+    let rest = store.due_batch(later, 9, &none()).unwrap();
+    let expected: Vec<_> = order.iter().filter(|name| rest.iter().any(|one| one == *name)).collect();
+    assert_eq!(
+        rest.iter().collect::<Vec<_>>(),
+        expected,
+        "in their order, as far as they are not offered to another"
+    );
+    assert!(store.due_batch(UnixTime(NOW.0 - 1), 9, &none()).unwrap().is_empty());
+}
+
+pub(crate) fn what_waits_keeps_no_other_from_its_turn(world: &dyn World) {
+    let store = world.open();
+    let app = app("app-1", "one");
+    let later = NOW.plus(30 * 86_400);
+    let conditions = [
+        ("suspended", Condition::Suspended),
+        ("revoked", Condition::Revoked),
+        ("backing-off", Condition::BackingOff { until: later.plus(60), failures: 2 }),
+        ("uncertain", Condition::Uncertain { until: later.plus(60), failures: 1 }),
+        ("its-pause-is-over", Condition::BackingOff { until: later, failures: 2 }),
+        ("a-clock-stood-wrong", Condition::BackingOff { until: later.plus(400 * 86_400), failures: 2 }),
+        ("sound", Condition::Sound),
+    ];
+    for (name, condition) in conditions {
+        store.add(&Connection { condition, ..holding(&connection(name), name) }, &app).unwrap();
+    }
+    let suspended =
+        Connection { condition: Condition::Suspended, ..holding(&connection("late-answer"), "late") };
+    let answered = suspended.set_aside(&suspended.asked(), &answer("later"), &answered(), Aside::Late);
+    store.add(&answered, &app).unwrap();
+    let mut tried = store.due_batch(later, 99, &none()).unwrap();
+    tried.sort_unstable();
+    assert_eq!(tried, ["a-clock-stood-wrong", "its-pause-is-over", "late-answer", "sound"]);
+    assert_eq!(store.backlog(later).unwrap(), 8, "they are due all the same");
+}
+
+pub(crate) fn an_idle_keeper_knows_how_long(world: &dyn World) {
+    let store = world.open();
+    assert_eq!(store.next_due(NOW).unwrap(), None);
+    for name in ["acme", "globex"] {
+        store.add(&holding(&connection(name), name), &app("app-1", "one")).unwrap();
+    }
+    let mut bells = ["acme", "globex"].map(|name| store.read(name).unwrap().renew_at().unwrap());
+    bells.sort_unstable();
+    assert_eq!(store.next_due(NOW).unwrap(), Some(bells[0]));
+    assert_eq!(store.next_due(bells[0]).unwrap(), Some(bells[1]));
+    assert_eq!(store.next_due(bells[1]).unwrap(), None);
+    store.remove("globex").unwrap();
+    store.remove("acme").unwrap();
+    assert_eq!(store.next_due(NOW).unwrap(), None);
+}
+
+pub(crate) fn every_change_is_named(world: &dyn World) {
+    let (reader, writer) = (world.open(), world.open());
+    let first = holding(&connection("acme"), "first");
+    writer.add(&first, &app("app-1", "one")).unwrap();
+    writer.add(&connection("globex"), &app("app-1", "one")).unwrap();
+    let mut mark = match reader.changes(None).unwrap() {
+        Changes::Named { names, mark, more: false } if names.is_empty() => mark,
+        other => panic!("the mark of now, and no names: {other:?}"),
+    };
+    let mut changed = || match reader.changes(Some(mark)).unwrap() {
+        Changes::Named { names, mark: next, more: false } => {
+            mark = next;
+            names
+        }
+        other => panic!("it is known: {other:?}"),
+    };
+    assert!(changed().is_empty(), "nothing has happened");
+    let mut claim = writer.try_claim("acme").unwrap().unwrap();
+    let intended = refreshing(&first, "one");
+    claim.intend(&first.version(), &intended).unwrap();
+    claim.commit(&intended.version(), &holding(&intended, "second")).unwrap();
+    assert_eq!(changed(), ["acme"], "other tokens");
+    assert!(changed().is_empty(), "it is told once");
+    writer.rename("globex", "initech").unwrap();
+    assert_eq!(changed(), ["initech"]);
+    writer.remove("acme").unwrap();
+    assert_eq!(changed(), ["acme"], "it is not there any more");
+    writer.restore("acme").unwrap();
+    assert_eq!(changed(), ["acme"]);
+    writer.remove("acme").unwrap();
+    assert_eq!(changed(), ["acme"]);
+    assert!(
+        !matches!(reader.changes(Some(u64::MAX)).unwrap(), Changes::Named { .. }),
+        "nobody gave that mark out"
+    );
 }

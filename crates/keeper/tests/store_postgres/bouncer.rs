@@ -5,6 +5,7 @@ use super::World;
 use super::postgres_server::{PostgresServer, is_installed, own, server, skipped, unprivileged};
 use super::sample::{app, connection, holding, refreshing};
 use perennial::Store;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -82,7 +83,7 @@ fn a_pool_in_transaction_mode_does_no_harm() {
     });
     assert_eq!(world.count_in_journal("refreshed"), 80);
     let later = perennial::core::UnixTime(i64::MAX);
-    assert_eq!(first.due_batch(later, 100).unwrap().len(), 8);
+    assert_eq!(first.due_batch(later, 100, &BTreeSet::new()).unwrap().len(), 8);
     let backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'perennial%' AND query LIKE \
                     '%{s}.%' AND pid <> pg_backend_pid()";
     let backends: u32 = world.sql(backends).parse().unwrap();

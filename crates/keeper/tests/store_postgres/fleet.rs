@@ -104,8 +104,9 @@ fn keepers_share_what_is_due() {
     assert_eq!(store.due(later).unwrap().len(), 40);
     let claim = store.try_claim("name-07").unwrap();
     let batches: Vec<Vec<String>> = thread::scope(|scope| {
-        let keepers: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| world.open().due_batch(later, 10).unwrap())).collect();
+        let keepers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| world.open().due_batch(later, 10, &BTreeSet::new()).unwrap()))
+            .collect();
         keepers.into_iter().map(|keeper| keeper.join().unwrap()).collect()
     });
     let mut all: Vec<&String> = batches.iter().flatten().collect();
@@ -113,15 +114,19 @@ fn keepers_share_what_is_due() {
     assert_eq!(once.len(), all.len(), "to one keeper each: {batches:?}");
     assert!(!once.contains(&"name-07".to_owned()), "somebody is at work on it");
     // Rows that another keeper was just reading were passed over: asking again finds them.
-    let rest = store.due_batch(later, 100).unwrap();
+    let rest = store.due_batch(later, 100, &BTreeSet::new()).unwrap();
     all.extend(&rest);
     assert_eq!(all.len(), 39);
-    assert!(store.due_batch(later, 100).unwrap().is_empty());
+    assert!(store.due_batch(later, 100, &BTreeSet::new()).unwrap().is_empty());
     drop(claim);
-    assert_eq!(store.due_batch(later, 100).unwrap(), ["name-07"]);
+    assert_eq!(store.due_batch(later, 100, &BTreeSet::new()).unwrap(), ["name-07"]);
     assert!(store.try_claim("name-00").unwrap().is_some(), "an offer is no claim");
     world.sql("UPDATE {s}.offers SET until = clock_timestamp() - interval '1 second'");
-    assert_eq!(store.due_batch(later, 100).unwrap().len(), 40, "who died keeps nothing back");
+    assert_eq!(
+        store.due_batch(later, 100, &BTreeSet::new()).unwrap().len(),
+        40,
+        "who died keeps nothing back"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{World, failure};
 use perennial::store::postgres::ServerFailure;
 use perennial::store::{Store, StoreError};
 use perennial::{Postgres, PostgresOptions};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -32,7 +33,7 @@ fn a_role_that_may_not_make_tables_is_told_and_works_with_those_that_were_made()
     claim.commit(&first.version(), &next).unwrap();
     drop(claim);
     assert_eq!(world.open().read("acme").unwrap(), next);
-    assert_eq!(store.due_batch(perennial::core::UnixTime(i64::MAX), 9).unwrap(), ["acme"]);
+    assert_eq!(store.due_batch(perennial::core::UnixTime(i64::MAX), 9, &BTreeSet::new()).unwrap(), ["acme"]);
 }
 
 #[test]

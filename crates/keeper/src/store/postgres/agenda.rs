@@ -6,8 +6,10 @@ use super::failure::Stop;
 use super::link::Link;
 use super::row::get;
 use super::server::Server;
+use crate::store::MOST_COUNTED;
+use crate::store::agenda::LONGEST_PAUSE;
 use perennial_core::UnixTime;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, Type};
 
 /// How long a connection is offered to one keeper: longer than a flight takes. Who dies lets it lapse.
 const OFFERED: f64 = 120.0;
@@ -38,9 +40,10 @@ pub(super) async fn offer(
     link: &Link<'_>,
     at: UnixTime,
     limit: usize,
+    but: &[String],
 ) -> Result<Vec<String>, Stop> {
     link.begin().await?;
-    let offered = take(server, link, at, limit).await;
+    let offered = take(server, link, at, limit, but).await;
     match offered {
         Ok(names) => link.commit().await.map(|()| names),
         Err(stop) => {
@@ -50,21 +53,45 @@ pub(super) async fn offer(
     }
 }
 
-async fn take(server: &Server, link: &Link<'_>, at: UnixTime, limit: usize) -> Result<Vec<String>, Stop> {
+/// What `store::agenda` says of a connection, over the text of its record: the members that are looked for are legible,
+/// each stands in it once, and in front of what could look like it. It is read as text, so that one record that is no
+/// JSON any more does not keep all others from being renewed.
+const MAY_BE_TRIED: &str = "CASE
+    WHEN c.record ~ '\"candidates\":\\[\\{' THEN true
+    ELSE CASE substring(c.record from '\"condition\":\\{\"state\":\"([a-z_]+)\"')
+        WHEN 'suspended' THEN false
+        WHEN 'revoked' THEN false
+        WHEN 'needs_reauthorization' THEN c.request_token IS NOT NULL
+        ELSE coalesce(substring(c.record from '\"condition\":\\{[^}]*\"until\":([0-9]{1,18})')::bigint - $2
+            NOT BETWEEN 1 AND $6, true)
+    END END";
+
+/// When the refresh token ends; unknown, when renewal fell due.
+const URGENCY: &str =
+    "coalesce(substring(c.record from '\"refresh_expires_in\":([0-9]{1,18})')::bigint, c.due_at)";
+
+async fn take(
+    server: &Server,
+    link: &Link<'_>,
+    at: UnixTime,
+    limit: usize,
+    but: &[String],
+) -> Result<Vec<String>, Stop> {
     let query = format!(
         "WITH due AS (
-             SELECT c.number, c.name, c.due_at FROM {s}.connections c
+             SELECT c.number, c.name, {URGENCY} AS urgency FROM {s}.connections c
              WHERE c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL AND c.due_at <= $2
                AND NOT EXISTS (SELECT FROM {s}.claims k WHERE k.connection = c.number AND k.until > clock_timestamp())
                AND NOT EXISTS (SELECT FROM {s}.offers o WHERE o.connection = c.number AND o.until > clock_timestamp())
-             ORDER BY c.due_at LIMIT $3 FOR UPDATE OF c SKIP LOCKED
+               AND NOT c.name = ANY($5) AND {MAY_BE_TRIED}
+             ORDER BY urgency, c.number LIMIT $3 FOR UPDATE OF c SKIP LOCKED
          ), offered AS (
              INSERT INTO {s}.offers AS o (connection, tenant, until)
              SELECT number, $1, clock_timestamp() + $4 * interval '1 second' FROM due
              ON CONFLICT (connection) DO UPDATE SET until = excluded.until WHERE o.until <= clock_timestamp()
              RETURNING connection
          )
-         SELECT due.name FROM due JOIN offered ON offered.connection = due.number ORDER BY due.due_at",
+         SELECT due.name FROM due JOIN offered ON offered.connection = due.number ORDER BY due.urgency, due.number",
         s = server.place.schema
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -73,11 +100,44 @@ async fn take(server: &Server, link: &Link<'_>, at: UnixTime, limit: usize) -> R
         (&at.0 as _, Type::INT8),
         (&limit as _, Type::INT8),
         (&OFFERED as _, Type::FLOAT8),
+        (&but as _, Type::TEXT_ARRAY),
+        (&LONGEST_PAUSE as _, Type::INT8),
     ];
     first_column(server, link.rows(&query, &values).await?)
 }
 
-fn first_column(server: &Server, rows: Vec<tokio_postgres::Row>) -> Result<Vec<String>, Stop> {
+/// How many are due, up to a bound.
+pub(super) async fn backlog(server: &Server, link: &Link<'_>, at: UnixTime) -> Result<Vec<i64>, Stop> {
+    let query = format!(
+        "SELECT count(*) FROM (SELECT FROM {}.connections WHERE tenant = $1 AND removed_at IS NULL AND \
+         due_at IS NOT NULL AND due_at <= $2 LIMIT $3) AS due",
+        server.place.schema
+    );
+    let most = MOST_COUNTED.cast_signed();
+    let values =
+        [(&server.options.tenant as _, Type::TEXT), (&at.0 as _, Type::INT8), (&most as _, Type::INT8)];
+    first_column(server, link.rows(&query, &values).await?)
+}
+
+/// When the next one is.
+pub(super) async fn next(
+    server: &Server,
+    link: &Link<'_>,
+    after: UnixTime,
+) -> Result<Vec<Option<i64>>, Stop> {
+    let query = format!(
+        "SELECT min(due_at) FROM {}.connections WHERE tenant = $1 AND removed_at IS NULL AND due_at IS NOT NULL \
+         AND due_at > $2",
+        server.place.schema
+    );
+    let values = [(&server.options.tenant as _, Type::TEXT), (&after.0 as _, Type::INT8)];
+    first_column(server, link.rows(&query, &values).await?)
+}
+
+fn first_column<T: for<'a> FromSql<'a>>(
+    server: &Server,
+    rows: Vec<tokio_postgres::Row>,
+) -> Result<Vec<T>, Stop> {
     let mut names = Vec::with_capacity(rows.len());
     for row in rows {
         names.push(get(&server.place, &row, 0)?);

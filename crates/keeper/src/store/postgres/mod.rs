@@ -12,6 +12,7 @@
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `journal`, `agenda` | what happened; what is due | |
+//! | `changes` | what has changed since |  |
 //! | `many` | many new connections at once | |
 //! | `home` | where it is in use: a copy is known by it | 2, 7 |
 //! | `examine` | what `perennial doctor` finds | |
@@ -22,6 +23,7 @@
 
 mod agenda;
 mod apps;
+mod changes;
 mod claim;
 mod examine;
 mod failure;
@@ -38,12 +40,14 @@ mod server;
 mod thread;
 mod tls;
 
+use super::agenda::{BROUGHT_BACK, PUT_AWAY, noted, renamed};
 use super::rekey::Rekey;
 use super::sqlite::Finding;
-use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
+use super::{App, Changes, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
 use crate::seal::MasterKey;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
+use changes::Feed;
 use claim::Held;
 pub use failure::ServerFailure;
 use failure::Stop;
@@ -54,9 +58,10 @@ use place::Place;
 use row::{NAMED, NUMBERED, REMOVED};
 use server::{Effort, Server, Work};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thread::Thread;
 use tokio_postgres::types::Type;
@@ -100,6 +105,8 @@ pub struct Postgres {
     door: Arc<Door>,
     /// What the thread opens it with, too.
     master_key: MasterKey,
+    /// What has changed lately.
+    feed: Mutex<Feed>,
 }
 
 impl fmt::Debug for Postgres {
@@ -120,7 +127,7 @@ impl Postgres {
         let (of_the_thread, master_key) = (Arc::clone(&place), options.master_key.clone());
         let thread = Thread::start(move || Server::new(of_the_thread, options));
         let thread = thread.map_err(StoreError::io("start a thread for", &place.address))?;
-        Ok(Self { door: Arc::new(Door { place, thread }), master_key })
+        Ok(Self { door: Arc::new(Door { place, thread }), master_key, feed: Mutex::default() })
     }
 
     /// Refuses an address that cannot be used. Nothing is opened.
@@ -361,8 +368,33 @@ impl Store for Postgres {
         self.list(async move |server, link| agenda::due(server, link, at).await)
     }
 
-    fn due_batch(&self, at: UnixTime, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.list(async move |server, link| agenda::offer(server, link, at, limit).await)
+    fn due_batch(
+        &self,
+        at: UnixTime,
+        limit: usize,
+        but: &BTreeSet<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let but: Vec<String> = but.iter().cloned().collect();
+        self.list(async move |server, link| agenda::offer(server, link, at, limit, &but).await)
+    }
+
+    fn backlog(&self, at: UnixTime) -> Result<u64, StoreError> {
+        let count = self.list(async move |server, link| agenda::backlog(server, link, at).await)?;
+        Ok(count.first().map_or(0, |count| count.unsigned_abs()))
+    }
+
+    fn next_due(&self, after: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let next = self.list(async move |server, link| agenda::next(server, link, after).await)?;
+        Ok(next.into_iter().flatten().map(UnixTime).next())
+    }
+
+    fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+        let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = feed.reader();
+        let found = self
+            .door
+            .run(async move |server| server.read(async |link| reader.read(server, link).await).await)?;
+        Ok(feed.take(found.unwrap_or_default(), since))
     }
 
     fn journal(
@@ -437,13 +469,19 @@ impl Store for Postgres {
         self.change(NAMED, name, async move |work, row| {
             row.check(work.keys).map_err(|error| work.unsealed(error))?;
             check_free(work, &to).await?;
+            let (number, noted) = (row.number, noted(now(), renamed(&row.name)));
             let renamed = work.seal_and_write(Row { name: to.clone(), ..row }).await;
-            renamed.map_err(|stop| taken_meanwhile(work, &to, stop))
+            renamed.map_err(|stop| taken_meanwhile(work, &to, stop))?;
+            work.note(number, &noted).await
         })
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.change(NAMED, name, async |work, row| work.put_away(row, Some(now())).await)
+        self.change(NAMED, name, async |work, row| {
+            let number = row.number;
+            work.put_away(row, Some(now())).await?;
+            work.note(number, &noted(now(), PUT_AWAY)).await
+        })
     }
 
     fn restore(&self, name: &str) -> Result<(), StoreError> {
@@ -451,7 +489,9 @@ impl Store for Postgres {
         let to = name.to_owned();
         let restored = self.change(REMOVED, name, async move |work, row| {
             check_free(work, &to).await?;
-            work.put_away(row, None).await.map_err(|stop| taken_meanwhile(work, &to, stop))
+            let number = row.number;
+            work.put_away(row, None).await.map_err(|stop| taken_meanwhile(work, &to, stop))?;
+            work.note(number, &noted(now(), BROUGHT_BACK)).await
         });
         match restored {
             // Nothing was put away under a name that is in use: that is the nearer word.

@@ -17,6 +17,7 @@ use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
 use crate::store::{Recorded, StoreError, WriteError, record};
 use crate::unix;
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, Params};
 use std::ffi::OsStr;
 use std::fs;
@@ -137,6 +138,14 @@ impl Database {
                 view.sql.prepare_cached(query)?.query_map(values, |row| row.get(0))?.collect()
             };
             names().map_err(|error| view.failed(error))
+        })
+    }
+
+    /// The one value that a query gives.
+    pub(super) fn one<T: FromSql>(&self, query: &str, values: impl Params) -> Result<T, StoreError> {
+        self.read(|view| {
+            let look = || view.sql.prepare_cached(query)?.query_row(values, |row| row.get(0));
+            look().map_err(|error: rusqlite::Error| view.failed(error))
         })
     }
 

@@ -9,6 +9,7 @@
 //! | `writer`, `batch` | group commit, room for what an intent will bring; one write in it, the journal | 1, 4 |
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
+//! | `agenda`, `changes` | what is due, most urgent first; what has changed since | 5, 11 |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `keys` | the data keys in their table | 10 |
 //! | `rekey` | replacing keys while others use it | 5, 10 |
@@ -19,9 +20,11 @@
 //! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
 //! | `failure` | what SQLite says, in our words | |
 
+mod agenda;
 mod apps;
 mod backup;
 mod batch;
+mod changes;
 mod claim;
 mod copy;
 mod database;
@@ -39,7 +42,8 @@ mod schema;
 mod upgrade;
 mod writer;
 
-use super::{App, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
+use super::agenda::{BROUGHT_BACK, PUT_AWAY, noted, renamed};
+use super::{App, Changes, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
 use crate::seal::MasterKey;
 use crate::store::rekey::Rekey;
 use crate::store::sealed::row::Row;
@@ -53,6 +57,7 @@ use home::Home;
 use perennial_core::journal::Entry;
 use perennial_core::{Connection, UnixTime};
 use place::Place;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -309,10 +314,6 @@ fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Resu
 
 const NAMES: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
 
-/// The agenda.
-const DUE: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL AND due_at IS NOT NULL AND \
-                   due_at <= ?2 ORDER BY due_at";
-
 impl Store for Sqlite {
     fn address(&self) -> String {
         let path = self.place.path.display();
@@ -364,7 +365,34 @@ impl Store for Sqlite {
 
     fn due(&self, at: UnixTime) -> Result<Vec<String>, StoreError> {
         let Some(database) = self.database()? else { return Ok(Vec::new()) };
-        database.list(DUE, (&database.tenant, at.0))
+        database.list(agenda::DUE, (&database.tenant, at.0))
+    }
+
+    fn due_batch(
+        &self,
+        at: UnixTime,
+        limit: usize,
+        but: &BTreeSet<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Vec::new()) };
+        agenda::batch(&database, at, limit, but)
+    }
+
+    fn backlog(&self, at: UnixTime) -> Result<u64, StoreError> {
+        let Some(database) = self.database()? else { return Ok(0) };
+        agenda::backlog(&database, at)
+    }
+
+    fn next_due(&self, after: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(None) };
+        agenda::next(&database, after)
+    }
+
+    fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+        let Some(database) = self.database()? else {
+            return Ok(Changes::Named { names: Vec::new(), mark: since.unwrap_or(0), more: false });
+        };
+        changes::since(&database, since)
     }
 
     fn journal(
@@ -454,12 +482,18 @@ impl Store for Sqlite {
         self.change(name, move |batch, row| {
             row.check(batch.keys).map_err(|error| batch.unsealed(error))?;
             check_free(batch, &to, &address)?;
-            batch.write(Row { name: to.clone(), ..row })
+            let (number, noted) = (row.number, noted(now(), renamed(&row.name)));
+            batch.write(Row { name: to.clone(), ..row })?;
+            batch.note(number, &noted)
         })
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.change(name, move |batch, row| batch.put_away(row, Some(now())))
+        self.change(name, move |batch, row| {
+            let number = row.number;
+            batch.put_away(row, Some(now()))?;
+            batch.note(number, &noted(now(), PUT_AWAY))
+        })
     }
 
     fn restore(&self, name: &str) -> Result<(), StoreError> {
@@ -473,7 +507,10 @@ impl Store for Sqlite {
             let row =
                 row::find(batch.sql, removed, (batch.tenant, &name)).map_err(|error| batch.failed(error))?;
             let none = || StoreError::NoSuchConnection { name: name.clone(), store: address.clone() };
-            batch.put_away(row.ok_or_else(none)?, None)
+            let row = row.ok_or_else(none)?;
+            let number = row.number;
+            batch.put_away(row, None)?;
+            batch.note(number, &noted(now(), BROUGHT_BACK))
         })
     }
 }

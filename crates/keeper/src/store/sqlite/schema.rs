@@ -210,10 +210,12 @@ pub(super) fn make(sql: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NAMES;
+    use super::super::agenda::{BACKLOG, DUE, NEXT};
+    use super::super::changes::{NEWEST, SINCE};
     use super::super::database::journal_query;
     use super::super::rekey::UNDER;
     use super::super::writer::OPEN_INTENTS;
-    use super::super::{DUE, NAMES};
     use super::*;
 
     /// A store of many thousand connections is never read from end to end.
@@ -223,6 +225,10 @@ mod tests {
         make(&sql).unwrap();
         for (query, index) in [
             (DUE, "agenda"),
+            (BACKLOG, "INDEX agenda"),
+            (NEXT, "INDEX agenda"),
+            (NEWEST, "SEARCH journal"),
+            (SINCE, "SEARCH j USING INTEGER PRIMARY KEY"),
             (NAMES, "connection_names"),
             (OPEN_INTENTS, "open_intents"),
             (UNDER, "sealed_under"),

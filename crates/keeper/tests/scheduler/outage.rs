@@ -1,0 +1,59 @@
+//! Servers and stores that fail, and come back: law 12, law 4.
+
+use crate::world::{World, until};
+use perennial::scheduler::Options;
+use perennial_sandbox::Config;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_12_a_long_outage_and_the_backlog_behind_it_make_no_storm() {
+    let world = World::of(60, Config::default()).await;
+    world.make_all_due();
+    let down = json!([{"kind": "status", "status": 503, "count": 100_000, "grant": "refresh_token"}]);
+    world.sandbox.inject(down).unwrap();
+    let running = world.run(Options { per_server: 8, ..Options::default() });
+    until(|| world.keeper.servers().iter().any(|(_, state)| *state == "open")).await;
+    let at_first = running.settled(0).await;
+    let before = world.asked();
+    assert!(before <= 8, "four at first, then one: {before}, {at_first:?}");
+    // Two hours, in which a probe goes out every five minutes at last.
+    for _ in 0..2 * 120 {
+        world.passed(&running).await;
+    }
+    let probes = world.asked() - before;
+    assert!((20..=100).contains(&probes), "{probes} probes in two hours");
+    assert_eq!(world.backlog(), 60, "nothing was renewed");
+
+    world.sandbox.clear_faults();
+    let failed = world.asked();
+    world.pass_until(&running, || world.backlog() == 0).await;
+    assert_eq!(world.asked() - failed, 60, "each once");
+    assert_eq!(world.refreshed().len(), 60);
+    assert!(world.sandbox.stats().most_in_flight <= 8, "{:?}", world.sandbox.stats());
+    assert!(world.keeper.servers().iter().all(|(_, state)| *state == "closed"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_4_a_store_that_cannot_write_spends_no_token_and_is_left_alone() {
+    let world = World::of(20, Config::default()).await;
+    world.make_all_due();
+    let protect =
+        |mode: u32| fs::set_permissions(world.database(), fs::Permissions::from_mode(mode)).unwrap();
+    protect(0o400);
+    let running = world.run(Options::default());
+    running.settled(0).await;
+    for _ in 0..120 {
+        world.passed(&running).await;
+    }
+    let tally = world.keeper.tally();
+    assert_eq!(world.asked(), 0);
+    assert!(tally.begun[2].1 <= 20 * 13, "an hour of {:?}", tally.begun);
+    assert_eq!(tally.begun[2].1, tally.refreshes[9].1, "each is told: {:?}", tally.refreshes);
+    protect(0o600);
+    world.pass_until(&running, || world.backlog() == 0).await;
+    assert_eq!(world.asked(), 20);
+    running.stop().await;
+}
