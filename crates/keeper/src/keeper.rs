@@ -156,6 +156,15 @@ impl Keeper {
             }
             return Ok(HandOut { renewal_due: false, ..hand_out });
         }
+        self.fetch(connection, min_ttl).await
+    }
+
+    /// The same for who has looked already, or keeps tokens himself: however many ask, the store is read once. Callers
+    /// may come from any runtime, and wait for no disk.
+    ///
+    /// # Errors
+    /// When there is no token to be had; see [`Error`].
+    pub async fn fetch(&self, connection: &str, min_ttl: Duration) -> Result<HandOut, Error> {
         let hand_out = match self.join(connection, Cause::Wanted { min_ttl }).await {
             Ok(hand_out) => hand_out,
             Err(failed) => return self.still_living(connection, failed),

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::kit::blocking;
 use crate::store::{App, WriteError};
+use perennial_core::connection::Condition;
 use perennial_core::journal::{Entry, Event};
 use perennial_core::{Connection, Policy};
 use std::path::PathBuf;
@@ -98,6 +99,27 @@ impl Keeper {
         }
     }
 
+    /// Stops a connection's refreshes until [`Self::resume`]. An access token that lives is handed out to its end (law 9).
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot be written.
+    pub async fn suspend(&self, name: &str, how: impl Into<String>) -> Result<Connection, Error> {
+        self.change(name, |next| next.condition = Condition::Suspended, how).await
+    }
+
+    /// Lets a connection that was suspended be refreshed again.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot be written.
+    pub async fn resume(&self, name: &str, how: impl Into<String>) -> Result<Connection, Error> {
+        let sound = |next: &mut Connection| {
+            if next.condition == Condition::Suspended {
+                next.condition = Condition::Sound;
+            }
+        };
+        self.change(name, sound, how).await
+    }
+
     /// Changes the numbers that a connection is kept by, under its claim: a flight that is under way is waited for.
     ///
     /// # Errors
@@ -108,12 +130,21 @@ impl Keeper {
         change: impl Fn(&mut Policy),
         how: impl Into<String>,
     ) -> Result<Connection, Error> {
+        self.change(name, |next| change(&mut next.policy), how).await
+    }
+
+    async fn change(
+        &self,
+        name: &str,
+        change: impl Fn(&mut Connection),
+        how: impl Into<String>,
+    ) -> Result<Connection, Error> {
         let kit = self.kit();
         let mut claim = kit.claim(name).await?;
         loop {
             let seen = kit.look(claim.as_ref())?;
             let mut next = seen.clone();
-            change(&mut next.policy);
+            change(&mut next);
             match kit.commit(claim.as_mut(), &seen.version(), &next) {
                 Ok(()) => {
                     kit.note(&next, Event::Noted { what: how.into() });
