@@ -19,7 +19,7 @@ use crate::hand_out::HandOut;
 use crate::http::BoxFuture;
 use crate::keeper::Keeper;
 use crate::{Error, store::StoreError};
-use lanes::{Lanes, Waiting};
+use lanes::{Lanes, Placed, Waiting};
 use outcome::{Look, Next};
 use perennial_core::UnixTime;
 use perennial_core::connection::Cause;
@@ -46,7 +46,7 @@ const STORE_REFUSALS: u32 = 5;
 /// … for this long at first, and twice as long each time, up to [`LONGEST_SLEEP`].
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What more waits for one server than may be held is left to the agenda for this long.
+/// What more waits for one server than may be remembered is left to the agenda for this long.
 const CROWDED_OUT: Duration = Duration::from_secs(60);
 
 /// Below this no timer is set: whole seconds of two clocks may disagree on whether a moment has come.
@@ -246,13 +246,15 @@ impl<'a> Round<'a> {
             return;
         }
         let here = self.here();
-        let is_low = self.has_more && self.lanes.waiting() <= self.options.batch / 4;
+        self.has_more |= self.lanes.let_in();
+        let is_low = self.has_more && self.lanes.waiting_for_others(here) <= self.options.batch / 4;
         if here < self.spared_until || self.room() == 0 || !(is_low || here >= self.fetch_at) {
             return;
         }
         self.rests.wake(here);
         let asked = self.room();
-        let but: BTreeSet<String> = self.at_work.iter().chain(self.rests.names()).cloned().collect();
+        let known = self.at_work.iter().chain(self.rests.names()).chain(self.lanes.outside());
+        let but: BTreeSet<String> = known.cloned().collect();
         self.work = Some(spawn_blocking(move || fetch(&keeper, asked, &but)));
     }
 
@@ -297,9 +299,11 @@ impl<'a> Round<'a> {
     fn looked(&mut self, name: String, look: Look) {
         match look {
             Look::Fly { base, generation } => {
-                // The least urgent of a server that has more than enough to do makes room for those of others.
-                if let Some(Waiting { name, .. }) = self.lanes.push(base, Waiting { name, generation }) {
-                    self.rest(name, CROWDED_OUT);
+                // The least urgent of a server that has more than enough to do make room for those of others.
+                match self.lanes.push(base, Waiting { name, generation }) {
+                    Placed::Inside => {}
+                    Placed::Outside(name) => drop(self.at_work.remove(&name)),
+                    Placed::Nowhere(name) => self.rest(name, CROWDED_OUT),
                 }
             }
             Look::Rest(time) => self.rest(name, time),
@@ -352,7 +356,7 @@ impl<'a> Round<'a> {
         self.rounds += 1;
         Load {
             waiting: self.names.len() + self.lanes.waiting(),
-            resting: self.rests.names().len(),
+            resting: self.rests.names().len() + self.lanes.how_many_outside(),
             under_way: self.flights.len(),
             is_reading: self.work.is_some(),
             rounds: self.rounds,

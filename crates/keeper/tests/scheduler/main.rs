@@ -10,6 +10,8 @@
 
 mod hands;
 mod outage;
+#[path = "../postgres_server/mod.rs"]
+mod postgres_server;
 mod world;
 
 use perennial::core::Origin;
@@ -123,7 +125,18 @@ async fn law_2_what_is_under_way_when_it_stops_lands_and_nothing_more_is_begun()
 #[tokio::test(flavor = "multi_thread")]
 async fn law_2_two_schedulers_of_one_store_present_each_token_once() {
     // Whoever presents a token twice here loses the grant.
-    let world = World::of(40, Config { rotate: Rotate::Always, ..Config::default() }).await;
+    two_schedulers(&World::of(40, Config { rotate: Rotate::Always, ..Config::default() }).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_2_two_machines_share_what_is_due() {
+    let rotating = Config { rotate: Rotate::Always, ..Config::default() };
+    if let Some(world) = World::in_postgres(40, rotating).await {
+        two_schedulers(&world).await;
+    }
+}
+
+async fn two_schedulers(world: &World) {
     world.make_all_due();
     let one = world.run(Options::default());
     let other = Running::begin(world.another_keeper(), Options::default());
