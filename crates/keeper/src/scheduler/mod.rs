@@ -141,8 +141,8 @@ impl Scheduler {
 enum Work {
     /// Names from the agenda.
     Fetched(Result<Fetched, StoreError>),
-    /// What is to become of each.
-    Looked(Vec<(String, Look)>),
+    /// What is to become of those that were looked at; of fewer where the store seems to be gone.
+    Looked(Vec<Look>),
 }
 
 struct Fetched {
@@ -180,6 +180,8 @@ struct Round<'a> {
     options: &'a Options,
     /// Fetched and not yet looked at.
     names: VecDeque<String>,
+    /// Being looked at.
+    looking: Vec<String>,
     /// Looked at, and worth a flight.
     lanes: Lanes,
     /// All that is held here or under way: what the agenda need not offer again.
@@ -204,6 +206,7 @@ impl<'a> Round<'a> {
             keeper,
             options,
             names: VecDeque::new(),
+            looking: Vec::new(),
             lanes: Lanes::new(options.per_server, options.batch + options.batch / 2),
             at_work: BTreeSet::new(),
             rests: Rests::default(),
@@ -241,8 +244,9 @@ impl<'a> Round<'a> {
         let keeper = Arc::clone(self.keeper);
         if !self.names.is_empty() {
             let some = self.names.len().min(LOOKED_AT_ONCE);
-            let names: Vec<String> = self.names.drain(..some).collect();
-            self.work = Some(spawn_blocking(move || Work::Looked(outcome::look_at(&keeper, names))));
+            self.looking = self.names.drain(..some).collect();
+            let names = self.looking.clone();
+            self.work = Some(spawn_blocking(move || Work::Looked(outcome::look_at(&keeper, &names))));
             return;
         }
         let here = self.here();
@@ -271,11 +275,28 @@ impl<'a> Round<'a> {
                 self.refusals = self.refusals.max(STORE_REFUSALS);
                 self.store_refused();
             }
-            Ok(Work::Looked(looked)) => looked.into_iter().for_each(|(name, look)| self.looked(name, look)),
+            Ok(Work::Looked(looks)) => self.looked_at(looks),
             Err(error) => {
                 tracing::error!(%error, "the agenda could not be looked at");
                 self.fetch_at = self.here().saturating_add(self.options.longest_sleep);
+                self.looked_at(Vec::new());
             }
+        }
+    }
+
+    /// Those that were not looked at go back to the agenda, with all others that were to be: the store is gone.
+    fn looked_at(&mut self, looks: Vec<Look>) {
+        let mut looked = std::mem::take(&mut self.looking);
+        let not_looked_at = looked.split_off(looks.len().min(looked.len()));
+        looked.into_iter().zip(looks).for_each(|(name, look)| self.looked(name, look));
+        if !not_looked_at.is_empty() {
+            let given_back = not_looked_at.into_iter().chain(self.names.drain(..));
+            for name in given_back {
+                self.at_work.remove(&name);
+            }
+            self.has_more = true;
+            self.refusals = self.refusals.max(STORE_REFUSALS);
+            self.store_refused();
         }
     }
 

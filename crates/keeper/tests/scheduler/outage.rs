@@ -90,3 +90,23 @@ async fn law_12_a_server_that_is_down_keeps_nobody_of_another_from_its_turn() {
     assert!((6..=60).contains(&probes), "{probes} probes in an hour");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_is_asked_a_few_times_and_comes_back() {
+    let Some(world) = World::in_postgres(60, Config::default()).await else { return };
+    world.make_all_due();
+    // Nobody but the agenda can be read.
+    world.sql("ALTER TABLE {s}.connections RENAME COLUMN seal TO sealed");
+    let before = world.keeper.tally().read.count;
+    let running = world.run(Options::default());
+    running.settled(0).await;
+    let reads = world.keeper.tally().read.count - before;
+    assert_eq!(reads, 5, "that is enough to know");
+    assert_eq!(world.asked(), 0);
+    world.sql("ALTER TABLE {s}.connections RENAME COLUMN sealed TO seal");
+    // What the agenda has offered it offers again after two minutes, or when nobody remembers it.
+    world.sql("DELETE FROM {s}.offers");
+    world.pass_until(&running, || world.backlog() == 0).await;
+    assert_eq!(world.asked(), 60);
+    running.stop().await;
+}

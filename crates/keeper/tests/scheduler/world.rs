@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) way: Gated,
     pub(crate) keeper: Arc<Keeper>,
     open: Opened,
+    /// In PostgreSQL.
+    schema: Option<String>,
     dir: TempDir,
 }
 
@@ -96,11 +98,13 @@ impl World {
     pub(crate) async fn in_postgres(size: usize, config: Config) -> Option<Self> {
         let server = postgres_server::server()?;
         let dir = tempfile::tempdir().unwrap();
-        let (key, url) = (key(&dir), server.url(&server.new_schema()));
+        let schema = server.new_schema();
+        let (key, url) = (key(&dir), server.url(&schema));
         let open = move || -> Arc<dyn Store> {
             Arc::new(Postgres::open(&url, PostgresOptions::new(key.clone())).unwrap())
         };
-        Some(Self::with(dir, Box::new(open), size, config).await)
+        let world = Self::with(dir, Box::new(open), size, config).await;
+        Some(Self { schema: Some(schema), ..world })
     }
 
     async fn with(dir: TempDir, open: Opened, size: usize, config: Config) -> Self {
@@ -109,7 +113,7 @@ impl World {
         let http = Arc::new(Http::new(http::Options { direct: true, ..http::Options::default() }));
         let way = Gated { http, gate: Arc::new(Semaphore::new(1_000)), at_the_gate: Arc::default() };
         let keeper = keeper(&sandbox, open(), &clock, &way);
-        let world = Self { sandbox, clock, way, keeper, open, dir };
+        let world = Self { sandbox, clock, way, keeper, open, schema: None, dir };
         for number in 0..size {
             world.obtain(&format!("number-{number:03}")).await;
         }
@@ -130,6 +134,12 @@ impl World {
         let connection = Connection::new(format!("id-of-{name}"), name, &CONCUR);
         self.store().add(&connection, &app).unwrap();
         self.keeper.obtain(&connection).await.unwrap();
+    }
+
+    /// What this SQL gives, in PostgreSQL; `{s}` is the schema.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        let sql = sql.replace("{s}", self.schema.as_deref().unwrap());
+        postgres_server::server().unwrap().sql(&sql)
     }
 
     pub(crate) fn database(&self) -> PathBuf {
