@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
@@ -236,7 +236,6 @@ impl ClientFile {
 
     /// What tells that the file is another one now.
     pub(crate) fn mark(&self) -> Option<(u64, std::time::SystemTime)> {
-        use std::os::unix::fs::MetadataExt as _;
         let metadata = fs::metadata(&self.path).ok()?;
         Some((metadata.ino(), metadata.modified().ok()?))
     }
@@ -270,6 +269,11 @@ impl ClientFile {
             let mut file = NamedTempFile::new_in(dir)?;
             file.write_all(bytes)?;
             file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+            // Root makes keys for a daemon of another user, which must be able to read them.
+            if rustix::process::geteuid().is_root() {
+                let owner = fs::metadata(dir)?;
+                std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+            }
             file.as_file().sync_all()?;
             file.persist(path).map_err(|error| error.error)?;
             File::open(dir)?.sync_all()
