@@ -3,8 +3,10 @@
 //!
 //! | module | what lives there | law of docs/design.md |
 //! |---|---|---|
+//! | [`alerts`] | tells people and programs what they must act on | 10, 11 |
 //! | [`config`] | what it is told, and what is wrong with that | 10 |
 
+pub mod alerts;
 pub mod config;
 
 pub use config::Config;

@@ -1,0 +1,282 @@
+//! What has not been delivered yet, durably: one file for each message and sink, in one directory. A message is in its
+//! file before anybody sends it, and leaves it only when the sink has taken it: it arrives at least once.
+//!
+//! Where the disk takes no file the message waits in memory alone: a full disk is what somebody must be told of.
+
+use super::alert::Message;
+use super::files;
+use super::tally::Tally;
+use perennial::core::UnixTime;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const LOCK: &str = "lock";
+/// What says in a message that others were dropped.
+const LOST: &str = "alerts.lost";
+/// So long messages are put together at most.
+const LONGEST_TOGETHER: Duration = Duration::from_secs(3600);
+
+/// The outbox.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    dir: PathBuf,
+    inner: Mutex<Inner>,
+    /// Something came in.
+    pub(super) news: Notify,
+    tally: Arc<Tally>,
+    /// Two daemons do not share one.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    waiting: HashMap<String, BTreeMap<u64, Waiting>>,
+    /// The sinks that there are, and how many messages may wait for each.
+    sinks: Vec<(String, usize)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Arc<Message>,
+    /// By the time since boot, which nobody sets.
+    retry_at: Duration,
+    tries: u32,
+    on_disk: bool,
+}
+
+/// What a sink is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Send this; it was tried so often before.
+    Send(u64, Arc<Message>, u32),
+    /// Nothing for so long.
+    In(Duration),
+    Nothing,
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) wall: UnixTime,
+    pub(super) since_boot: Duration,
+}
+
+impl Waiting {
+    fn wait(&self, now: Now) -> Duration {
+        let together = u64::try_from(self.message.not_before.saturating_sub(now.wall.0)).unwrap_or(0);
+        let together = Duration::from_secs(together);
+        // No message is added to for longer: the clock was set back.
+        let together = if together > LONGEST_TOGETHER { Duration::ZERO } else { together };
+        together.max(self.retry_at.saturating_sub(now.since_boot))
+    }
+}
+
+impl Outbox {
+    /// Opens the directory, and takes in what waits there.
+    pub(super) fn open(dir: &Path, tally: Arc<Tally>) -> io::Result<Self> {
+        files::make_dir(dir)?;
+        let lock = files::append(&dir.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another daemon uses it"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let inner = Mutex::new(load(dir)?);
+        Ok(Self { dir: dir.to_owned(), inner, news: Notify::new(), tally, _lock: lock })
+    }
+
+    /// These are the sinks from here on. What waits for others stays where it is.
+    pub(super) fn serve(&self, sinks: Vec<(String, usize)>) {
+        let mut inner = self.inner();
+        for (sink, waiting) in &inner.waiting {
+            if !waiting.is_empty() && !sinks.iter().any(|(known, _)| known == sink) {
+                tracing::warn!(
+                    messages = waiting.len(),
+                    sink,
+                    outbox = %self.dir.display(),
+                    "messages wait for a sink that is not configured any more; they stay in the outbox"
+                );
+            }
+        }
+        inner.sinks = sinks;
+        self.count(&inner);
+        drop(inner);
+        self.news.notify_waiters();
+    }
+
+    /// Takes messages in, for every sink. One that is there by its id is replaced.
+    pub(super) fn put(&self, messages: &[Message], now: UnixTime) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut inner = self.inner();
+        for (sink, most) in inner.sinks.clone() {
+            for message in messages {
+                self.put_one(&mut inner, &sink, message.clone());
+            }
+            self.make_room(&mut inner, &sink, most, now);
+        }
+        self.sync();
+        self.count(&inner);
+        drop(inner);
+        self.news.notify_waiters();
+    }
+
+    /// What the sink is to do next; `but` is left alone, and so is what others may be added to, unless it `ends`.
+    pub(super) fn next(&self, sink: &str, now: Now, ends: bool, but: &BTreeSet<u64>) -> Next {
+        let inner = self.inner();
+        let Some(waiting) = inner.waiting.get(sink) else { return Next::Nothing };
+        let mut soonest: Option<Duration> = None;
+        for (number, one) in waiting.iter().filter(|(number, _)| !but.contains(number)) {
+            let wait = if ends { Duration::ZERO } else { one.wait(now) };
+            if wait.is_zero() {
+                return Next::Send(*number, Arc::clone(&one.message), one.tries);
+            }
+            soonest = soonest.into_iter().chain([wait]).min();
+        }
+        soonest.map_or(Next::Nothing, Next::In)
+    }
+
+    /// The sink has taken it. A message that has grown meanwhile stays.
+    pub(super) fn done(&self, sink: &str, number: u64, message: &Arc<Message>) {
+        let mut inner = self.inner();
+        let Some(waiting) = inner.waiting.get_mut(sink) else { return };
+        if waiting.get(&number).is_some_and(|one| Arc::ptr_eq(&one.message, message)) {
+            waiting.remove(&number);
+            // Should its removal be lost in a crash, it arrives twice, under one id.
+            let _ = fs::remove_file(self.path(number, sink));
+        }
+        self.count(&inner);
+    }
+
+    /// The sink did not take it.
+    pub(super) fn later(&self, sink: &str, number: u64, at: Duration) {
+        if let Some(one) = self.inner().waiting.get_mut(sink).and_then(|waiting| waiting.get_mut(&number)) {
+            one.tries = one.tries.saturating_add(1);
+            one.retry_at = at;
+        }
+    }
+
+    /// Tries once more to write what is in memory alone.
+    pub(super) fn write_what_is_owed(&self) {
+        let mut inner = self.inner();
+        let sinks: Vec<_> = inner.waiting.iter_mut().collect();
+        for (sink, waiting) in sinks {
+            for (number, one) in waiting.iter_mut().filter(|(_, one)| !one.on_disk) {
+                one.on_disk = write(&self.path(*number, sink), &one.message);
+                if !one.on_disk {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn put_one(&self, inner: &mut Inner, sink: &str, message: Message) {
+        let waiting = inner.waiting.entry(sink.to_owned()).or_default();
+        let known =
+            waiting.iter().rev().find(|(_, one)| one.message.id == message.id).map(|(number, _)| *number);
+        let number = known.unwrap_or(inner.next);
+        inner.next = inner.next.max(number + 1);
+        let on_disk = write(&self.path(number, sink), &message);
+        waiting.insert(
+            number,
+            Waiting { message: Arc::new(message), retry_at: Duration::ZERO, tries: 0, on_disk },
+        );
+    }
+
+    /// The oldest goes where there is no room, what is over before what is not; and that is told.
+    fn make_room(&self, inner: &mut Inner, sink: &str, most: usize, now: UnixTime) {
+        let Some(waiting) = inner.waiting.get_mut(sink) else { return };
+        let mut dropped = 0;
+        while waiting.len() > most {
+            let may_go = |one: &Waiting| one.message.body["type"] != LOST;
+            let passing = waiting.iter().find(|(_, one)| one.message.passing && may_go(one));
+            let oldest = passing.or_else(|| waiting.iter().find(|(_, one)| may_go(one)));
+            let Some(number) = oldest.map(|(number, _)| *number) else { break };
+            waiting.remove(&number);
+            let _ = fs::remove_file(self.path(number, sink));
+            dropped += 1;
+        }
+        if dropped == 0 {
+            return;
+        }
+        self.tally.add_dropped(dropped);
+        tracing::warn!(dropped, sink, "too many alerts wait for this sink: the oldest were dropped");
+        let before = waiting.values().find(|one| one.message.body["type"] == LOST).map(|one| &one.message);
+        let counted = before.and_then(|message| message.body["data"]["count"].as_u64()).unwrap_or(0);
+        let since = before.map_or(now, |message| UnixTime(message.made));
+        let mut lost = Message::lost(counted + dropped, since, now);
+        if let Some(before) = before {
+            lost.id.clone_from(&before.id);
+            lost.made = before.made;
+            lost.body["id"] = before.body["id"].clone();
+        }
+        self.put_one(inner, sink, lost);
+    }
+
+    fn count(&self, inner: &Inner) {
+        let waiting = |(sink, _): &(String, usize)| inner.waiting.get(sink).map_or(0, BTreeMap::len);
+        self.tally.set_waiting(inner.sinks.iter().map(waiting).sum::<usize>() as u64);
+    }
+
+    fn sync(&self) {
+        if let Err(error) = files::sync_dir(&self.dir) {
+            tracing::warn!(%error, outbox = %self.dir.display(), "the outbox could not be made durable");
+        }
+    }
+
+    fn path(&self, number: u64, sink: &str) -> PathBuf {
+        self.dir.join(format!("{number:012}.{sink}.json"))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True when it is on the disk.
+fn write(path: &Path, message: &Message) -> bool {
+    let written =
+        serde_json::to_vec(message).map_err(io::Error::from).and_then(|bytes| files::replace(path, &bytes));
+    if let Err(error) = &written {
+        tracing::warn!(%error, file = %path.display(), "an alert could not be written down; it waits in memory");
+    }
+    written.is_ok()
+}
+
+fn load(dir: &Path) -> io::Result<Inner> {
+    let mut inner = Inner { next: 1, ..Inner::default() };
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if files::is_unfinished(&path) {
+            let _ = fs::remove_file(&path);
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut parts = name.splitn(3, '.');
+        let (Some(number), Some(sink), Some("json")) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let Ok(number) = number.parse::<u64>() else { continue };
+        match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice::<Message>(&bytes)?)) {
+            Ok(message) => {
+                let one =
+                    Waiting { message: Arc::new(message), retry_at: Duration::ZERO, tries: 0, on_disk: true };
+                inner.waiting.entry(sink.to_owned()).or_default().insert(number, one);
+            }
+            Err(error) => {
+                tracing::warn!(%error, file = %path.display(), "a message in the outbox cannot be read and stays there");
+            }
+        }
+        inner.next = inner.next.max(number + 1);
+    }
+    Ok(inner)
+}
