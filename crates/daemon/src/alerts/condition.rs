@@ -112,6 +112,11 @@ impl Condition {
         }
     }
 
+    /// It is known to be as it was told, though nothing can be said of it now.
+    pub(super) fn stays_as_told(&mut self) {
+        self.seen.clone_from(&self.told);
+    }
+
     /// It has been away for so long that nothing need be known of it.
     pub(super) fn is_over(&self, now: UnixTime) -> bool {
         self.told.is_none() && self.seen.is_none() && (self.times == 0 || now.0 - self.since >= FORGET)

@@ -139,6 +139,9 @@ impl Rules {
         let rank = level.as_ref().map(|level| level.rank);
         // The same end does not move away; it is the clock that was set back.
         if is_same && rank < told_rank {
+            if let Some(condition) = self.conditions.get_mut(&key) {
+                condition.stays_as_told();
+            }
             return None;
         }
         let rang = level.as_ref().map(|level| level.label.clone()).unwrap_or_default();
@@ -175,7 +178,13 @@ impl Rules {
             State::Suspended => (3, 0),
             State::Unsaved => (2, 300),
             // Its server fails for all, and that is told once.
-            State::Uncertain | State::BackingOff if self.is_failing(seen) => return None,
+            State::Uncertain | State::BackingOff if self.is_failing(seen) => {
+                // Its hour begins when the server is well again.
+                if self.conditions.get(&key).is_some_and(|condition| condition.told.is_none()) {
+                    self.step(&key, Some(&seen.name), None, AT_ONCE, now);
+                }
+                return None;
+            }
             State::Uncertain | State::BackingOff => (1, 3600),
             // Neither well nor ill before it has landed.
             State::Refreshing => return None,
