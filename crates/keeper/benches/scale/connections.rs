@@ -8,7 +8,7 @@ use perennial::core::secret::ClientSecret;
 use perennial::core::time::HostClock;
 use perennial::core::{Connection, Fingerprint, Origin, TokenResponse, UnixTime};
 use perennial::store::{App, Parcel};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// So many connections are due, however many there are.
@@ -20,7 +20,16 @@ pub(crate) fn name(number: u64) -> String {
 
 /// Access tokens of Concur's are JSON Web Tokens of some 1,300 characters.
 pub(crate) fn answer(name: &str) -> TokenResponse {
-    let members = json!({
+    TokenResponse::from_members(members(name).as_object().unwrap()).unwrap()
+}
+
+/// The same as a server sends it.
+pub(crate) fn body(name: &str) -> String {
+    members(name).to_string()
+}
+
+fn members(name: &str) -> Value {
+    json!({
         "access_token": format!("{name}-{}", "a".repeat(1300)),
         "refresh_token": format!("{name}-{}", perennial::request_id()),
         "id_token": format!("{name}-{}", "i".repeat(900)),
@@ -29,14 +38,20 @@ pub(crate) fn answer(name: &str) -> TokenResponse {
         "token_type": "Bearer",
         "refresh_expires_in": now().0 + 180 * 86_400,
         "geolocation": "https://us2.api.concursolutions.com",
-    });
-    TokenResponse::from_members(members.as_object().unwrap()).unwrap()
+    })
 }
 
 pub(crate) fn parcel(number: u64, count: u64) -> Parcel {
-    let name = name(number);
     let every = count / DUE.min(count);
-    let is_due = number.is_multiple_of(every) && number / every < DUE;
+    made(number, number.is_multiple_of(every) && number / every < DUE)
+}
+
+pub(crate) fn all_due(number: u64) -> Parcel {
+    made(number, true)
+}
+
+fn made(number: u64, is_due: bool) -> Parcel {
+    let name = name(number);
     let fresh = Connection::new(perennial::request_id(), name.as_str(), &CONCUR);
     let obtaining = fresh.intend(plan(Purpose::Obtain, &perennial::request_id()));
     let mut connection = obtaining.accept(&answer(&name), &answered(now())).unwrap();

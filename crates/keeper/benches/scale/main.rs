@@ -12,6 +12,7 @@
 
 mod connections;
 mod place;
+mod storm;
 
 use connections::{answer, answered, name, now, parcel, plan};
 use perennial::Store;
@@ -35,13 +36,14 @@ const ROUNDS: u64 = 15;
 
 type Stage = (&'static str, fn(&Place) -> Value);
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     ("load", load),
     ("open", open),
     ("token", token),
     ("due", due),
     ("commit", commit),
     ("together", together),
+    ("storm", storm::storm),
 ];
 
 fn main() {

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A store of so many connections.
+#[derive(Clone)]
 pub(crate) struct Place {
     kind: Kind,
     pub(crate) count: u64,
+    /// What for, where it is not the one that all stages share.
+    purpose: &'static str,
 }
 
+#[derive(Clone)]
 enum Kind {
     /// In this directory.
     Sqlite(PathBuf),
@@ -26,7 +30,12 @@ impl Place {
             Some(dir) => Kind::Sqlite(PathBuf::from(dir)),
             None => Kind::Postgres(address.to_owned()),
         };
-        Self { kind, count }
+        Self { kind, count, purpose: "" }
+    }
+
+    /// Another one of so many at most, for a stage that treats it badly.
+    pub(crate) fn of_its_own(&self, purpose: &'static str, most: u64) -> Self {
+        Self { purpose, count: self.count.min(most), ..self.clone() }
     }
 
     pub(crate) fn open(&self) -> Arc<dyn Store> {
@@ -93,11 +102,11 @@ impl Place {
     }
 
     fn database(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}/perennial.db", self.count))
+        dir.join(format!("{}{}/perennial.db", self.purpose, self.count))
     }
 
     fn schema(&self) -> String {
-        format!("of_{}", self.count)
+        format!("{}of_{}", self.purpose, self.count)
     }
 }
 

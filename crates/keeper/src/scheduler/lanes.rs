@@ -2,11 +2,14 @@
 //! with each answer and shrinks with each failure, so that a server that comes back after an outage is not met by all at
 //! once (law 12). The breaker goes before it: while it is open, one probe at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// So many fly at a time at first.
 const AT_FIRST: usize = 4;
+
+/// So many names are remembered that found no room in their lanes: ten megabytes.
+const MOST_OUTSIDE: usize = 100_000;
 
 /// A connection that waits for its flight.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +17,17 @@ pub(super) struct Waiting {
     pub(super) name: String,
     /// The generation that was seen: another one afterwards means that it was renewed.
     pub(super) generation: u64,
+}
+
+/// Where somebody has come to stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// In his lane.
+    Inside,
+    /// Remembered until there is room.
+    Outside(String),
+    /// Not even that.
+    Nowhere(String),
 }
 
 /// How a server did.
@@ -31,6 +45,9 @@ pub(super) enum Health {
 struct Lane {
     /// The most urgent in front.
     waiting: VecDeque<Waiting>,
+    /// Those that found no room: the agenda need not offer them again before there is some, so that it offers those of
+    /// other servers.
+    outside: BTreeSet<String>,
     under_way: usize,
     width: usize,
     /// Nothing is begun before, by the time since boot.
@@ -44,6 +61,7 @@ pub(super) struct Lanes {
     widest: usize,
     longest: usize,
     waiting: usize,
+    outside: usize,
     /// Whose turn it was last.
     last: String,
 }
@@ -51,7 +69,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// So many may fly at a time, and so many wait, for one server.
     pub(super) fn new(widest: usize, longest: usize) -> Self {
-        Self { lanes: BTreeMap::new(), widest, longest, waiting: 0, last: String::new() }
+        Self { lanes: BTreeMap::new(), widest, longest, waiting: 0, outside: 0, last: String::new() }
     }
 
     /// How many wait in all.
@@ -59,20 +77,52 @@ impl Lanes {
         self.waiting
     }
 
-    /// Puts one at the end of its lane. Where that is too long, the last one comes back.
-    pub(super) fn push(&mut self, base: String, waiting: Waiting) -> Option<Waiting> {
+    /// How many of them could fly if others landed: their servers may be asked.
+    pub(super) fn waiting_for_others(&self, here: Duration) -> usize {
+        let open = self.lanes.values().filter(|lane| lane.shut_until <= here);
+        open.map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// How many found no room in their lanes.
+    pub(super) fn how_many_outside(&self) -> usize {
+        self.outside
+    }
+
+    /// Those that found no room in their lanes.
+    pub(super) fn outside(&self) -> impl Iterator<Item = &String> {
+        self.lanes.values().flat_map(|lane| &lane.outside)
+    }
+
+    /// Puts one at the end of its lane, or outside, where that is too long. Too many outside come back.
+    pub(super) fn push(&mut self, base: String, waiting: Waiting) -> Placed {
         let lane = self.lanes.entry(base).or_insert_with(|| Lane {
             waiting: VecDeque::new(),
+            outside: BTreeSet::new(),
             under_way: 0,
             width: AT_FIRST.min(self.widest),
             shut_until: Duration::ZERO,
         });
-        if lane.waiting.len() >= self.longest {
-            return Some(waiting);
+        if lane.waiting.len() < self.longest {
+            lane.waiting.push_back(waiting);
+            self.waiting += 1;
+            return Placed::Inside;
         }
-        lane.waiting.push_back(waiting);
-        self.waiting += 1;
-        None
+        if self.outside >= MOST_OUTSIDE {
+            return Placed::Nowhere(waiting.name);
+        }
+        self.outside += usize::from(lane.outside.insert(waiting.name.clone()));
+        Placed::Outside(waiting.name)
+    }
+
+    /// Forgets those outside where their lane is half empty by now; true where there were any: the agenda offers them
+    /// again.
+    pub(super) fn let_in(&mut self) -> bool {
+        let half = self.longest / 2;
+        let with_room =
+            self.lanes.values_mut().filter(|lane| lane.waiting.len() <= half && !lane.outside.is_empty());
+        let came: usize = with_room.map(|lane| std::mem::take(&mut lane.outside).len()).sum();
+        self.outside -= came;
+        came > 0
     }
 
     /// The next one that may fly, and to whom; servers take turns.
@@ -141,7 +191,7 @@ mod tests {
     #[test]
     fn law_12_a_server_is_asked_by_more_and_more_and_by_one_where_it_fails() {
         let mut lanes = Lanes::new(6, 100);
-        (0..40).for_each(|number| assert_eq!(lanes.push("a".into(), one(&number.to_string())), None));
+        (0..40).for_each(|number| drop(lanes.push("a".into(), one(&number.to_string()))));
         assert_eq!(begun(&mut lanes), ["0", "1", "2", "3"], "the most urgent first");
         (0..4).for_each(|_| lanes.landed("a", Health::Well));
         assert_eq!(begun(&mut lanes).len(), 6, "no more than an administrator allows");
@@ -162,8 +212,12 @@ mod tests {
     fn one_server_keeps_nobody_from_another() {
         let mut lanes = Lanes::new(4, 8);
         (0..8).for_each(|number| drop(lanes.push("a".into(), one(&number.to_string()))));
-        assert_eq!(lanes.push("a".into(), one("too many")), Some(one("too many")));
+        assert_eq!(lanes.push("a".into(), one("too many")), Placed::Outside("too many".into()));
         ["x", "y"].into_iter().for_each(|name| drop(lanes.push("b".into(), one(name))));
+        assert!(!lanes.let_in(), "there is no room yet");
         assert_eq!(begun(&mut lanes), ["0", "x", "1", "y", "2", "3"]);
+        assert_eq!(lanes.outside().collect::<Vec<_>>(), ["too many"]);
+        assert!(lanes.let_in() && !lanes.let_in());
+        assert_eq!((lanes.outside().count(), lanes.waiting_for_others(NOW)), (0, 4));
     }
 }

@@ -19,7 +19,7 @@ use crate::hand_out::HandOut;
 use crate::http::BoxFuture;
 use crate::keeper::Keeper;
 use crate::{Error, store::StoreError};
-use lanes::{Lanes, Waiting};
+use lanes::{Lanes, Placed, Waiting};
 use outcome::{Look, Next};
 use perennial_core::UnixTime;
 use perennial_core::connection::Cause;
@@ -46,7 +46,7 @@ const STORE_REFUSALS: u32 = 5;
 /// … for this long at first, and twice as long each time, up to [`LONGEST_SLEEP`].
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What more waits for one server than may be held is left to the agenda for this long.
+/// What more waits for one server than may be remembered is left to the agenda for this long.
 const CROWDED_OUT: Duration = Duration::from_secs(60);
 
 /// Below this no timer is set: whole seconds of two clocks may disagree on whether a moment has come.
@@ -59,7 +59,7 @@ pub struct Options {
     pub per_server: usize,
     /// So many flights at a time in all; 256.
     pub in_all: usize,
-    /// So many names are taken from the agenda in one go, and twice as many are held at most; 5,000.
+    /// So many names are taken from the agenda in one go, and twice as many are held at most; 10,000.
     pub batch: usize,
     /// Nothing is slept through for longer; 30 s, which is also the most.
     pub longest_sleep: Duration,
@@ -67,7 +67,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { per_server: 32, in_all: 256, batch: 5_000, longest_sleep: LONGEST_SLEEP }
+        Self { per_server: 32, in_all: 256, batch: 10_000, longest_sleep: LONGEST_SLEEP }
     }
 }
 
@@ -141,8 +141,8 @@ impl Scheduler {
 enum Work {
     /// Names from the agenda.
     Fetched(Result<Fetched, StoreError>),
-    /// What is to become of each.
-    Looked(Vec<(String, Look)>),
+    /// What is to become of those that were looked at; of fewer where the store seems to be gone.
+    Looked(Vec<Look>),
 }
 
 struct Fetched {
@@ -180,6 +180,8 @@ struct Round<'a> {
     options: &'a Options,
     /// Fetched and not yet looked at.
     names: VecDeque<String>,
+    /// Being looked at.
+    looking: Vec<String>,
     /// Looked at, and worth a flight.
     lanes: Lanes,
     /// All that is held here or under way: what the agenda need not offer again.
@@ -204,6 +206,7 @@ impl<'a> Round<'a> {
             keeper,
             options,
             names: VecDeque::new(),
+            looking: Vec::new(),
             lanes: Lanes::new(options.per_server, options.batch + options.batch / 2),
             at_work: BTreeSet::new(),
             rests: Rests::default(),
@@ -241,18 +244,21 @@ impl<'a> Round<'a> {
         let keeper = Arc::clone(self.keeper);
         if !self.names.is_empty() {
             let some = self.names.len().min(LOOKED_AT_ONCE);
-            let names: Vec<String> = self.names.drain(..some).collect();
-            self.work = Some(spawn_blocking(move || Work::Looked(outcome::look_at(&keeper, names))));
+            self.looking = self.names.drain(..some).collect();
+            let names = self.looking.clone();
+            self.work = Some(spawn_blocking(move || Work::Looked(outcome::look_at(&keeper, &names))));
             return;
         }
         let here = self.here();
-        let is_low = self.has_more && self.lanes.waiting() <= self.options.batch / 4;
+        self.has_more |= self.lanes.let_in();
+        let is_low = self.has_more && self.lanes.waiting_for_others(here) <= self.options.batch / 4;
         if here < self.spared_until || self.room() == 0 || !(is_low || here >= self.fetch_at) {
             return;
         }
         self.rests.wake(here);
         let asked = self.room();
-        let but: BTreeSet<String> = self.at_work.iter().chain(self.rests.names()).cloned().collect();
+        let known = self.at_work.iter().chain(self.rests.names()).chain(self.lanes.outside());
+        let but: BTreeSet<String> = known.cloned().collect();
         self.work = Some(spawn_blocking(move || fetch(&keeper, asked, &but)));
     }
 
@@ -269,11 +275,28 @@ impl<'a> Round<'a> {
                 self.refusals = self.refusals.max(STORE_REFUSALS);
                 self.store_refused();
             }
-            Ok(Work::Looked(looked)) => looked.into_iter().for_each(|(name, look)| self.looked(name, look)),
+            Ok(Work::Looked(looks)) => self.looked_at(looks),
             Err(error) => {
                 tracing::error!(%error, "the agenda could not be looked at");
                 self.fetch_at = self.here().saturating_add(self.options.longest_sleep);
+                self.looked_at(Vec::new());
             }
+        }
+    }
+
+    /// Those that were not looked at go back to the agenda, with all others that were to be: the store is gone.
+    fn looked_at(&mut self, looks: Vec<Look>) {
+        let mut looked = std::mem::take(&mut self.looking);
+        let not_looked_at = looked.split_off(looks.len().min(looked.len()));
+        looked.into_iter().zip(looks).for_each(|(name, look)| self.looked(name, look));
+        if !not_looked_at.is_empty() {
+            let given_back = not_looked_at.into_iter().chain(self.names.drain(..));
+            for name in given_back {
+                self.at_work.remove(&name);
+            }
+            self.has_more = true;
+            self.refusals = self.refusals.max(STORE_REFUSALS);
+            self.store_refused();
         }
     }
 
@@ -282,7 +305,8 @@ impl<'a> Round<'a> {
     fn fetched(&mut self, fetched: Fetched) {
         let Fetched { names, asked, next, took } = fetched;
         let (here, now) = (self.here(), self.keeper.now());
-        self.has_more = names.len() >= asked && !self.rests.is_full();
+        // Half of what was asked for: another keeper may just have been offered some.
+        self.has_more = !names.is_empty() && names.len() >= asked / 2 && !self.rests.is_full();
         let pause = self.options.longest_sleep.max(took.saturating_mul(SHARE)).min(LONGEST_BETWEEN_LOOKS);
         let bell = next.map(|next| outcome::from(now, next)).unwrap_or(pause);
         self.fetch_at = here.saturating_add(pause.min(bell));
@@ -296,9 +320,11 @@ impl<'a> Round<'a> {
     fn looked(&mut self, name: String, look: Look) {
         match look {
             Look::Fly { base, generation } => {
-                // The least urgent of a server that has more than enough to do makes room for those of others.
-                if let Some(Waiting { name, .. }) = self.lanes.push(base, Waiting { name, generation }) {
-                    self.rest(name, CROWDED_OUT);
+                // The least urgent of a server that has more than enough to do make room for those of others.
+                match self.lanes.push(base, Waiting { name, generation }) {
+                    Placed::Inside => {}
+                    Placed::Outside(name) => drop(self.at_work.remove(&name)),
+                    Placed::Nowhere(name) => self.rest(name, CROWDED_OUT),
                 }
             }
             Look::Rest(time) => self.rest(name, time),
@@ -351,7 +377,7 @@ impl<'a> Round<'a> {
         self.rounds += 1;
         Load {
             waiting: self.names.len() + self.lanes.waiting(),
-            resting: self.rests.names().len(),
+            resting: self.rests.names().len() + self.lanes.how_many_outside(),
             under_way: self.flights.len(),
             is_reading: self.work.is_some(),
             rounds: self.rounds,

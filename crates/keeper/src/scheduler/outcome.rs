@@ -18,6 +18,9 @@ const UNTIL_THE_STORE_IS_WELL: Duration = Duration::from_secs(5 * 60);
 /// Nothing rests for longer: other processes put connections right.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// A store that fails so often in a row is taken to be gone; one row that is damaged fails once.
+const GONE_AFTER: u32 = 5;
+
 /// What is to become of a connection that the agenda offered.
 #[derive(Debug)]
 pub(super) enum Look {
@@ -36,16 +39,22 @@ pub(super) enum Next {
     Shut(Duration),
 }
 
-/// Reads each, and decides.
-pub(super) fn look_at(keeper: &Keeper, names: Vec<String>) -> Vec<(String, Look)> {
-    let look = |name: String| {
-        let look = look(keeper, &name).unwrap_or_else(|error| {
+/// Reads each, and decides. Ends early where the store seems to be gone: each try may take as long as the store waits for
+/// its server.
+pub(super) fn look_at(keeper: &Keeper, names: &[String]) -> Vec<Look> {
+    let (mut looks, mut failed_in_a_row) = (Vec::with_capacity(names.len()), 0);
+    for name in names {
+        let looked = look(keeper, name);
+        failed_in_a_row = if looked.is_err() { failed_in_a_row + 1 } else { 0 };
+        looks.push(looked.unwrap_or_else(|error| {
             tracing::warn!(connection = %name, %error, "a connection that is due could not be looked at");
             Look::Rest(UNTIL_THE_STORE_IS_WELL)
-        });
-        (name, look)
-    };
-    names.into_iter().map(look).collect()
+        }));
+        if failed_in_a_row == GONE_AFTER {
+            break;
+        }
+    }
+    looks
 }
 
 fn look(keeper: &Keeper, name: &str) -> Result<Look, Error> {

@@ -1,6 +1,7 @@
 //! A fleet in a real database, kept by real schedulers against the sandbox.
 
 use crate::hands::Hands;
+use crate::postgres_server;
 use perennial::core::connection::Version;
 use perennial::core::grant::{Client, Principal};
 use perennial::core::journal::Event;
@@ -12,7 +13,7 @@ use perennial::http::{self, BoxFuture, Http, Line, Question, TokenEndpoint};
 use perennial::scheduler::{Load, Options, Scheduler};
 use perennial::seal::KeySource;
 use perennial::store::{App, Store};
-use perennial::{Keeper, Parts, Sqlite, SqliteOptions};
+use perennial::{Keeper, Parts, Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use perennial_sandbox::{Config, Sandbox};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,8 +67,14 @@ pub(crate) struct World {
     pub(crate) clock: Hands,
     pub(crate) way: Gated,
     pub(crate) keeper: Arc<Keeper>,
+    open: Opened,
+    /// In PostgreSQL.
+    schema: Option<String>,
     dir: TempDir,
 }
+
+/// Opens the store as another process would.
+type Opened = Box<dyn Fn() -> Arc<dyn Store> + Send + Sync>;
 
 /// A scheduler that runs.
 pub(crate) struct Running {
@@ -79,12 +86,34 @@ pub(crate) struct Running {
 impl World {
     /// So many connections that hold a grant each, none of which is due; the gate is open.
     pub(crate) async fn of(size: usize, config: Config) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, path) = (key(&dir), dir.path().join("data/perennial.db"));
+        let open = move || -> Arc<dyn Store> {
+            Arc::new(Sqlite::open(&path, SqliteOptions::new(key.clone())).unwrap())
+        };
+        Self::with(dir, Box::new(open), size, config).await
+    }
+
+    /// The same in a database that machines share; none where PostgreSQL is not installed.
+    pub(crate) async fn in_postgres(size: usize, config: Config) -> Option<Self> {
+        let server = postgres_server::server()?;
+        let dir = tempfile::tempdir().unwrap();
+        let schema = server.new_schema();
+        let (key, url) = (key(&dir), server.url(&schema));
+        let open = move || -> Arc<dyn Store> {
+            Arc::new(Postgres::open(&url, PostgresOptions::new(key.clone())).unwrap())
+        };
+        let world = Self::with(dir, Box::new(open), size, config).await;
+        Some(Self { schema: Some(schema), ..world })
+    }
+
+    async fn with(dir: TempDir, open: Opened, size: usize, config: Config) -> Self {
         let sandbox = Sandbox::start(Config { tls: false, ..config }).unwrap();
-        let (dir, clock) = (tempfile::tempdir().unwrap(), Hands::new());
+        let clock = Hands::new();
         let http = Arc::new(Http::new(http::Options { direct: true, ..http::Options::default() }));
         let way = Gated { http, gate: Arc::new(Semaphore::new(1_000)), at_the_gate: Arc::default() };
-        let keeper = keeper(&sandbox, &dir, &clock, &way);
-        let world = Self { sandbox, clock, way, keeper, dir };
+        let keeper = keeper(&sandbox, open(), &clock, &way);
+        let world = Self { sandbox, clock, way, keeper, open, schema: None, dir };
         for number in 0..size {
             world.obtain(&format!("number-{number:03}")).await;
         }
@@ -93,7 +122,7 @@ impl World {
 
     /// Another process that keeps the same store.
     pub(crate) fn another_keeper(&self) -> Arc<Keeper> {
-        keeper(&self.sandbox, &self.dir, &self.clock, &self.way)
+        keeper(&self.sandbox, (self.open)(), &self.clock, &self.way)
     }
 
     pub(crate) async fn obtain(&self, name: &str) {
@@ -105,6 +134,12 @@ impl World {
         let connection = Connection::new(format!("id-of-{name}"), name, &CONCUR);
         self.store().add(&connection, &app).unwrap();
         self.keeper.obtain(&connection).await.unwrap();
+    }
+
+    /// What this SQL gives, in PostgreSQL; `{s}` is the schema.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        let sql = sql.replace("{s}", self.schema.as_deref().unwrap());
+        postgres_server::server().unwrap().sql(&sql)
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -186,9 +221,11 @@ impl World {
     }
 }
 
-fn keeper(sandbox: &Sandbox, dir: &TempDir, clock: &Hands, way: &Gated) -> Arc<Keeper> {
-    let options = SqliteOptions::new(KeySource::File(dir.path().join("keys/master.key")));
-    let store = Arc::new(Sqlite::open(dir.path().join("data/perennial.db"), options).unwrap());
+fn key(dir: &TempDir) -> KeySource {
+    KeySource::File(dir.path().join("keys/master.key"))
+}
+
+fn keeper(sandbox: &Sandbox, store: Arc<dyn Store>, clock: &Hands, way: &Gated) -> Arc<Keeper> {
     let parts = Parts {
         store,
         endpoint: Arc::new(way.clone()),

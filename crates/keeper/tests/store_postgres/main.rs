@@ -6,6 +6,7 @@
 //! | `proxy.rs` | what stands between the store and the server, and cuts |
 //! | `faults.rs` | the server killed, the connection cut, a lock that nobody gives back, a full disk |
 //! | `fleet.rs` | claims that lapse, hosts whose clocks differ, keepers that share the agenda |
+//! | `changes.rs` | what has changed since, when entries become visible late |
 //! | `rekey.rs` | keys are replaced while hosts are at work |
 //! | `rights.rs` | who may make tables, newer tables, who may log in |
 //! | `listening.rs` | TLS: who listens |
@@ -16,6 +17,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod bouncer;
+mod changes;
 mod faults;
 mod fleet;
 mod listening;
