@@ -241,6 +241,32 @@ impl Drop for Alerts {
     }
 }
 
+/// What came of a test message.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// What the sink is called.
+    pub sink: String,
+    /// What it is: `webhook`, `slack`, `command`.
+    pub kind: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sends one test message to each sink, one after the other, once, past the outbox: for `perennial alert test`.
+pub async fn test(config: &config::Alerts, http: &Http) -> Vec<Tested> {
+    let now = perennial::clock::SystemClock.now();
+    let message = Message::test(now);
+    let mut tested = Vec::new();
+    for sink in Sink::all(config) {
+        let started = Instant::now();
+        let outcome = sink.send(&message, http, now).await;
+        tested.push(Tested { kind: sink.kind(), sink: sink.name, outcome, took: started.elapsed() });
+    }
+    tested
+}
+
 /// Where the outbox is when nobody says so: `alerts` in the state directory that systemd gives a service, in
 /// /var/lib/perennial for root, else in `perennial` in the XDG state directory. `None` without a home.
 #[must_use]

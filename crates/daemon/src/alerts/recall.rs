@@ -42,7 +42,10 @@ impl Recall {
         let path = dir.join(FILE);
         let (origin, conditions) = read(&path)?;
         let origin = origin.unwrap_or_else(perennial::request_id);
-        write_whole(&path, &origin, &conditions)?;
+        if let Err(error) = write_whole(&path, &origin, &conditions) {
+            // On a full disk, too, somebody must be told of it.
+            tracing::warn!(%error, file = %path.display(), "what was told could not be written anew");
+        }
         let file = files::append(&path)?;
         Ok((Self { path, file, grown: 0, origin, owed: Vec::new() }, conditions))
     }

@@ -51,7 +51,7 @@ impl Seen {
 /// How the daemon itself is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
-    /// The authorization servers that were spoken to lately.
+    /// The authorization servers that are known: one that fails for all, and each that has answered since.
     pub servers: Vec<Server>,
     /// Why the store takes no writes; `None` while it does.
     pub store_fault: Option<String>,

@@ -178,6 +178,32 @@ async fn a_reload_changes_sinks_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn the_end_waits_for_no_receiver_and_the_next_start_delivers() {
+    let mut receiver = Receiver::start([Answer::Hang]).await;
+    let stage = Stage::new().webhook(&receiver);
+    stage.world.put(seen("acme", State::Suspended));
+    let alerts = stage.start();
+    let (id, _) = receiver.message(SECRET).await;
+    alerts.stop(Duration::ZERO).await;
+    assert_eq!(stage.waiting().len(), 1);
+    let alerts = stage.start();
+    assert_eq!(receiver.message(SECRET).await.0, id);
+    alerts.stop(Duration::from_secs(10)).await;
+    assert!(stage.waiting().is_empty());
+}
+
+#[tokio::test]
+async fn the_end_looks_at_what_changed_last_and_tells_it() {
+    let mut receiver = Receiver::start([]).await;
+    let stage = Stage::new().webhook(&receiver);
+    let alerts = stage.start();
+    stage.world.put(seen("acme", State::Suspended));
+    alerts.changed(["acme".to_owned()]);
+    alerts.stop(Duration::from_secs(30)).await;
+    assert_eq!(receiver.message(SECRET).await.1["data"]["connection"], "acme");
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_read_is_looked_at_again() {
     let mut receiver = Receiver::start([]).await;
     let stage = Stage::new().webhook(&receiver);
