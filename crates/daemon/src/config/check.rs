@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, text: &str) -> Vec<Mistake> {
         );
     }
     if let Some(mode) = &listen.unix_mode
-        && !u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o777)
+        && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o777)
     {
         say("listen", "unix_mode", "listen.unix_mode is no mode; write it as \"660\"".to_owned());
     }

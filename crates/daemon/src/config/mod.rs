@@ -172,9 +172,9 @@ pub enum Right {
 pub struct Limits {
     /// Sockets at a time; some file descriptors are always left for the keeping of grants.
     pub sockets: usize,
-    /// A request's head, and its body where it is for the daemon itself, must be there within this time.
+    /// A TLS handshake, and the body of a request that is for the daemon itself, must be there within this time.
     pub slow_client: Life,
-    /// A socket on which nothing is asked for this long is closed.
+    /// A socket on which no whole request head has arrived for this long is closed.
     pub idle: Life,
     /// The largest body of a request that is for the daemon itself.
     pub body: Bytes,
@@ -191,7 +191,7 @@ impl Default for Limits {
         Self {
             sockets: 16_384,
             slow_client: Life(Duration::from_secs(10)),
-            idle: Life(Duration::from_secs(300)),
+            idle: Life(Duration::from_secs(75)),
             body: Bytes(64 * 1024),
             resident: 100_000,
             patience: Life(Duration::from_secs(65)),

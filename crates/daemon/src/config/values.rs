@@ -61,6 +61,12 @@ impl Glob {
         Self("*".to_owned())
     }
 
+    /// The name, where it stands for one alone.
+    #[must_use]
+    pub fn as_name(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|name| !name.contains('*'))
+    }
+
     /// True when it stands for this name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {

@@ -63,6 +63,19 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     fn names(&self) -> Result<Vec<String>, StoreError>;
 
+    /// The names of connections behind `after`, in the order of their bytes, at most `limit` of them: many are gone
+    /// through page by page.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut names = self.names()?;
+        names.sort_unstable();
+        names.retain(|name| after.is_none_or(|after| name.as_str() > after));
+        names.truncate(limit);
+        Ok(names)
+    }
+
     /// One connection as it is kept now, without a claim.
     ///
     /// # Errors

@@ -23,6 +23,24 @@ pub(super) async fn names(server: &Server, link: &Link<'_>) -> Result<Vec<String
     first_column(server, link.rows(&query, &[(&server.options.tenant, Type::TEXT)]).await?)
 }
 
+/// Some of them, in the order of their bytes, behind one.
+pub(super) async fn names_after(
+    server: &Server,
+    link: &Link<'_>,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<String>, Stop> {
+    let query = format!(
+        "SELECT name FROM {}.connections WHERE tenant = $1 AND removed_at IS NULL AND name COLLATE \"C\" > $2 \
+         ORDER BY name COLLATE \"C\" LIMIT $3",
+        server.place.schema
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values =
+        [(&server.options.tenant as _, Type::TEXT), (&after as _, Type::TEXT), (&limit as _, Type::INT8)];
+    first_column(server, link.rows(&query, &values).await?)
+}
+
 /// Those that are due, whoever may be at work on them.
 pub(super) async fn due(server: &Server, link: &Link<'_>, at: UnixTime) -> Result<Vec<String>, Stop> {
     let query = format!(

@@ -338,6 +338,11 @@ impl Store for Postgres {
         self.list(async |server, link| agenda::names(server, link).await)
     }
 
+    fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let after = after.unwrap_or_default().to_owned();
+        self.list(async move |server, link| agenda::names_after(server, link, &after, limit).await)
+    }
+
     fn read(&self, name: &str) -> Result<Connection, StoreError> {
         self.look(name, async |server, _, keys, row| {
             Ok(row.open(keys).map_err(|error| server.place.unsealed(error))?)

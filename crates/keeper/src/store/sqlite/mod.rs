@@ -313,6 +313,8 @@ fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Resu
 }
 
 const NAMES: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
+const NAMES_AFTER: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL AND name > ?2 \
+                           ORDER BY name LIMIT ?3";
 
 impl Store for Sqlite {
     fn address(&self) -> String {
@@ -327,6 +329,12 @@ impl Store for Sqlite {
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let Some(database) = self.database()? else { return Ok(Vec::new()) };
         database.list(NAMES, [&database.tenant])
+    }
+
+    fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(Vec::new()) };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        database.list(NAMES_AFTER, (&database.tenant, after.unwrap_or_default(), limit))
     }
 
     fn read(&self, name: &str) -> Result<Connection, StoreError> {

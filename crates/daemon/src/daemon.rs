@@ -1,0 +1,184 @@
+//! A daemon's life: build, listen, serve, reload, drain.
+
+use crate::access::Doorman;
+use crate::access::clients::{ClientFile, Registry};
+use crate::config::Config;
+use crate::follow;
+use crate::listen::{Certificates, ListenError, Listeners, Serving};
+use crate::problem::Advise;
+use crate::shared::Shared;
+use perennial::Keeper;
+use perennial::scheduler::{self, Scheduler};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a daemon is made of.
+pub struct Parts {
+    /// What it was told.
+    pub config: Config,
+    /// What keeps its grants.
+    pub keeper: Arc<Keeper>,
+    /// What is done about errors: see [`plain_advice`](crate::plain_advice).
+    pub advise: Box<Advise>,
+    /// Where things lie about which the configuration says nothing.
+    pub places: Places,
+}
+
+/// Where things lie about which the configuration says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// The unix socket.
+    pub socket: Option<PathBuf>,
+    /// The file of client keys.
+    pub clients: Option<PathBuf>,
+    /// The alerts that have not been delivered.
+    pub outbox: Option<PathBuf>,
+}
+
+/// Why a daemon did not start, or did not take a new configuration over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// It could not listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Something that the configuration names is not there, or is wrong.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// A daemon at work.
+pub struct Daemon {
+    shared: Arc<Shared>,
+    scheduler: Arc<Scheduler>,
+    clients: Option<ClientFile>,
+    certificates: Certificates,
+    serving: Serving,
+    stop: watch::Sender<bool>,
+    duties: Vec<JoinHandle<()>>,
+    places: Vec<String>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Daemon {
+    /// Opens what it listens on, and begins to serve and to keep alive. Needs a runtime of several threads.
+    ///
+    /// # Errors
+    /// When something that the configuration names is not to be had; then nothing has begun.
+    pub fn start(parts: Parts) -> Result<Self, Refused> {
+        let Parts { config, keeper, advise, places } = parts;
+        let file = config.access.clients.clone().or(places.clients).map(ClientFile::at);
+        let registry = match &file {
+            Some(file) => file.registry().map_err(|error| Refused::Config(error.to_string()))?,
+            None => Registry::default(),
+        };
+        let doorman = Doorman::new(&config, registry).map_err(Refused::Config)?;
+        let certificates = Certificates::read(&config.listen).map_err(Refused::Config)?;
+        let listeners = Listeners::open(&config.listen, places.socket.as_deref())?;
+        let options =
+            scheduler::Options { per_server: config.keep_alive.at_a_time, ..scheduler::Options::default() };
+        let keeps_alive = config.keep_alive.enabled;
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&keeper), options));
+        let shared = Arc::new(Shared::new(keeper, config, doorman, advise));
+
+        let (stop, stopped) = watch::channel(false);
+        let (names, addresses) = (listeners.places(), listeners.addresses());
+        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), file.clone(), |_| {}))];
+        if keeps_alive {
+            let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
+            duties.push(tokio::spawn(async move {
+                scheduler.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
+            }));
+        }
+        let serving = listeners.serve(&shared, &certificates, &stopped);
+        Ok(Self {
+            shared,
+            scheduler,
+            clients: file,
+            certificates,
+            serving,
+            stop,
+            duties,
+            places: names,
+            addresses,
+        })
+    }
+
+    /// Where it listens, in words.
+    #[must_use]
+    pub fn places(&self) -> &[String] {
+        &self.places
+    }
+
+    /// The TCP addresses that it listens on.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes a new configuration over, and client keys and certificates as they are now. Nothing that is under way is
+    /// dropped. What needs a restart (the store, what it listens on) is told, and stays as it was.
+    ///
+    /// # Errors
+    /// When something in it is wrong; then nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, Refused> {
+        let before = self.shared.config();
+        self.certificates.reload(&config.listen).map_err(Refused::Config)?;
+        self.shared.doorman.reload(&config).map_err(Refused::Config)?;
+        if let Some(file) = &self.clients {
+            follow::take_keys(&self.shared, file);
+        }
+        let listens = |config: &Config| (config.listen.unix.clone(), config.listen.tcp.clone());
+        let keeps =
+            |config: &Config| (config.store.clone(), config.master_key.clone(), config.tenant.clone());
+        let changed = [
+            ("store, master_key, tenant", keeps(&before) != keeps(&config)),
+            ("listen.unix, listen.tcp", listens(&before) != listens(&config)),
+            ("access.clients", before.access.clients != config.access.clients),
+            ("keep_alive", before.keep_alive != config.keep_alive),
+            (
+                "limits.sockets, limits.resident",
+                before.limits.sockets != config.limits.sockets
+                    || before.limits.resident != config.limits.resident,
+            ),
+        ];
+        self.shared.put_config(config);
+        Ok(changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect())
+    }
+
+    /// Accepts nothing more, lets what is under way end within `limits.drain`, and sees refreshes down. True when all of
+    /// it ended in time; a refresh that did not leaves its note in the store.
+    pub async fn drain(mut self) -> bool {
+        self.shared.health.draining.store(true, Ordering::Relaxed);
+        let patience = self.shared.config().limits.drain.0;
+        let _ = self.stop.send(true);
+        let ended = tokio::time::timeout(patience, async {
+            self.serving.ended().await;
+            self.shared.keeper.landed().await;
+        });
+        let in_time = ended.await.is_ok();
+        for duty in &self.duties {
+            duty.abort();
+        }
+        if let Some(file) = &self.clients {
+            follow::put_uses(&self.shared, file);
+        }
+        in_time
+    }
+
+    /// True while its duties go on: what a watchdog is told.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.duties.iter().all(|duty| !duty.is_finished())
+    }
+
+    /// How often its scheduler has gone round.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.scheduler.load().rounds
+    }
+}

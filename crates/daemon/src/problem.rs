@@ -1,0 +1,301 @@
+//! Why there is no answer, as RFC 9457 writes it, with what a person or program can do about it: our verdict, the
+//! provider's code, the correlation id that its support asks for, and the next step.
+
+use crate::config::Right;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use perennial::Error;
+use perennial::store::StoreError;
+use serde::Serialize;
+use std::time::Duration;
+
+/// What is told of an error of the keeper. Who builds the daemon knows best which commands put it right.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub next: Option<String>,
+    /// The keeper's verdict.
+    pub verdict: Option<&'static str>,
+    /// The provider's code.
+    pub code: Option<u32>,
+    /// What the provider's support asks for.
+    pub correlation_id: Option<String>,
+    /// True where a person must act and waiting is of no use.
+    pub needs_a_person: bool,
+}
+
+/// Says what to do about an error of the keeper with this connection.
+pub type Advise = dyn Fn(&Error, &str) -> Advice + Send + Sync;
+
+/// Advice in the error's own words.
+#[must_use]
+pub fn plain_advice(error: &Error, _: &str) -> Advice {
+    Advice { message: error.to_string(), ..Advice::default() }
+}
+
+/// Why there is no answer (RFC 9457).
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Problem {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// Names the kind of problem: a path below this daemon's documentation.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    /// The kind, in words.
+    pub(crate) title: &'static str,
+    /// What is wrong this time.
+    pub(crate) detail: String,
+    /// The connection that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connection: Option<String>,
+    /// What the keeper makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verdict: Option<&'static str>,
+    /// The provider's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<u32>,
+    /// What the provider's support asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) correlation_id: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+    /// What the daemon's log calls this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
+    /// How many seconds to wait before another try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after: Option<u64>,
+    #[serde(skip)]
+    challenge: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status: status.as_u16(),
+            kind,
+            title,
+            detail: detail.into(),
+            connection: None,
+            verdict: None,
+            code: None,
+            correlation_id: None,
+            next: None,
+            trace_id: None,
+            retry_after: None,
+            challenge: false,
+        }
+    }
+
+    /// The same, with what to do about it.
+    pub(crate) fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+
+    /// The same, not before this time.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait.as_secs().max(1)), ..self }
+    }
+
+    /// What the keeper said of a connection.
+    pub(crate) fn of_keeper(error: &Error, connection: &str, advise: &Advise) -> Self {
+        let advice = advise(error, connection);
+        let (status, kind, title) = kind_of(error, advice.needs_a_person);
+        Self {
+            connection: Some(connection.to_owned()),
+            verdict: advice.verdict,
+            code: advice.code,
+            correlation_id: advice.correlation_id,
+            next: advice.next,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
+            ..Self::new(status, kind, title, advice.message)
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "/problems/bad-request",
+            "the request cannot be understood",
+            detail,
+        )
+    }
+
+    pub(crate) fn no_such_connection(name: &str) -> Self {
+        let detail =
+            format!("there is no connection named \"{}\"", perennial::core::token_endpoint::plain(name));
+        let title = "there is no such connection";
+        Self::new(StatusCode::NOT_FOUND, "/problems/no-such-connection", title, detail)
+            .next("those that you may use: GET /v1/connections")
+    }
+
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "/problems/no-such-path",
+            "there is nothing at this path",
+            "nothing is here",
+        )
+        .next("what there is: GET /openapi.json")
+    }
+
+    pub(crate) fn no_such_method() -> Self {
+        let title = "this path does not take this method";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "/problems/no-such-method",
+            title,
+            "another method is asked for",
+        )
+        .next("which ones it takes: GET /openapi.json")
+    }
+
+    pub(crate) fn no_key() -> Self {
+        let detail = "the request shows no client key";
+        Self {
+            challenge: true,
+            ..Self::new(StatusCode::UNAUTHORIZED, "/problems/no-key", "a client key is needed", detail)
+        }
+        .next("show it as Authorization: Bearer KEY; an administrator makes one: perennial client add NAME")
+    }
+
+    pub(crate) fn wrong_key() -> Self {
+        let detail = "the client key is unknown, revoked or past its time";
+        Self {
+            challenge: true,
+            ..Self::new(StatusCode::UNAUTHORIZED, "/problems/wrong-key", "the client key is no good", detail)
+        }
+        .next("an administrator sees the keys that are good: perennial client list")
+    }
+
+    pub(crate) fn stranger(uid: u32) -> Self {
+        let detail = format!("user {uid} may do nothing here");
+        Self::new(StatusCode::FORBIDDEN, "/problems/stranger", "this user is not known here", detail)
+            .next("an administrator lets users in: [[access.peer]] in the configuration")
+    }
+
+    pub(crate) fn failed_too_often(wait: Duration) -> Self {
+        let detail = "too many requests of this address have shown no good client key";
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "/problems/failed-too-often",
+            "turned away for a while",
+            detail,
+        )
+        .after(wait)
+    }
+
+    pub(crate) fn no_right(right: Right) -> Self {
+        let right = match right {
+            Right::Token => "token",
+            Right::Proxy => "proxy",
+            Right::Admin => "admin",
+        };
+        let detail = format!("this needs the right \"{right}\"");
+        Self::new(StatusCode::FORBIDDEN, "/problems/no-right", "the client may not do this", detail).next(
+            format!("an administrator makes a key with that right: perennial client add NAME --may {right}"),
+        )
+    }
+
+    pub(crate) fn not_addressed() -> Self {
+        let detail = "the Host header names somebody else";
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "/problems/not-addressed",
+            "this is not the host that was called",
+            detail,
+        )
+        .next("an administrator adds the name: hosts under [listen] in the configuration")
+    }
+
+    pub(crate) fn foreign_page() -> Self {
+        let detail = "the request comes from a web page that is not known here";
+        Self::new(StatusCode::FORBIDDEN, "/problems/foreign-page", "this page may not call", detail)
+            .next("an administrator adds its origin: origins under [listen] in the configuration")
+    }
+
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "/problems/too-large", "the body is too large", detail)
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        let title = "the request took too long to arrive";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "/problems/too-slow", title, "the body was not there in time")
+    }
+
+    pub(crate) fn no_token_in_time(connection: &str) -> Self {
+        let detail = "no token in time; the refresh goes on";
+        let problem =
+            Self::new(StatusCode::GATEWAY_TIMEOUT, "/problems/no-token-in-time", "no token in time", detail);
+        Self { connection: Some(connection.to_owned()), ..problem }
+            .after(Duration::from_secs(5))
+            .next("ask again")
+    }
+
+    pub(crate) fn is_draining() -> Self {
+        let title = "the daemon is about to end";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "/problems/draining", title, "ask another one, or again")
+            .after(Duration::from_secs(5))
+    }
+}
+
+fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        Error::Store(error) => match error.as_ref() {
+            StoreError::NoSuchConnection { .. } => {
+                (StatusCode::NOT_FOUND, "/problems/no-such-connection", "there is no such connection")
+            }
+            StoreError::NameTaken { .. } => {
+                (StatusCode::CONFLICT, "/problems/name-taken", "the name is taken")
+            }
+            StoreError::BadName { .. } => (StatusCode::BAD_REQUEST, "/problems/bad-name", "this is no name"),
+            StoreError::Fixed { .. } => {
+                (StatusCode::CONFLICT, "/problems/fixed", "the store does not do this")
+            }
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "/problems/store", "the store cannot be used now"),
+        },
+        Error::Unreachable { .. } | Error::ServerFails { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "/problems/server-fails",
+            "the authorization server cannot be used now",
+        ),
+        Error::Busy | Error::Deadline => {
+            (StatusCode::GATEWAY_TIMEOUT, "/problems/no-token-in-time", "no token in time")
+        }
+        Error::Internal(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "/problems/internal", "the daemon could not go on")
+        }
+        _ if needs_a_person => (StatusCode::CONFLICT, "/problems/person-needed", "a person must act"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "/problems/try-later", "no token can be had now"),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"perennial\""));
+        }
+        response
+    }
+}

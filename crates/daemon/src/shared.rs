@@ -1,0 +1,148 @@
+//! What every request works with.
+
+use crate::access::Doorman;
+use crate::config::Config;
+use crate::hot::{Entry, Hot, Look};
+use crate::problem::{Advise, Problem};
+use crate::tally::Tally;
+use perennial::core::UnixTime;
+use perennial::store::StoreError;
+use perennial::{Error, Keeper};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// What every request works with.
+pub(crate) struct Shared {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) hot: Hot,
+    pub(crate) doorman: Doorman,
+    pub(crate) tally: Tally,
+    pub(crate) health: Health,
+    config: RwLock<Arc<Config>>,
+    advise: Box<Advise>,
+}
+
+/// How the daemon is, as its watch has found last.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// The store can be read.
+    pub(crate) store: AtomicBool,
+    /// It is about to end.
+    pub(crate) draining: AtomicBool,
+}
+
+impl Health {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(keeper: Arc<Keeper>, config: Config, doorman: Doorman, advise: Box<Advise>) -> Self {
+        Self {
+            keeper,
+            hot: Hot::new(config.limits.resident),
+            doorman,
+            tally: Tally::default(),
+            health: Health::default(),
+            config: RwLock::new(Arc::new(config)),
+            advise,
+        }
+    }
+
+    /// The configuration that is in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn put_config(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// What the keeper said of a connection, for whoever asked.
+    pub(crate) fn problem(&self, error: &Error, connection: &str) -> Problem {
+        Problem::of_keeper(error, connection, &*self.advise)
+    }
+
+    /// A token out of memory, if one is there that lives long enough. Nothing waits, nothing is read.
+    pub(crate) fn at_hand(self: &Arc<Self>, name: &str, min_ttl: i64, now: UnixTime) -> Option<Arc<Entry>> {
+        let entry = self.hot.get(name)?;
+        match entry.look(min_ttl, now) {
+            Look::Fresh => self.tally.fresh.add(),
+            Look::Stale => {
+                self.tally.stale.add();
+                self.renew_ahead(name);
+            }
+            Look::Old | Look::Spent => return None,
+        }
+        self.hot.note_asked(&entry);
+        Some(entry)
+    }
+
+    /// A token that lives at least `min_ttl` yet: out of memory, out of the store, or by a refresh, which goes on when
+    /// `patience` is over.
+    pub(crate) async fn token(
+        self: &Arc<Self>,
+        name: &str,
+        min_ttl: Duration,
+        patience: Duration,
+    ) -> Result<Arc<Entry>, Problem> {
+        let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
+        if let Some(entry) = self.at_hand(name, wanted, self.keeper.now()) {
+            return Ok(entry);
+        }
+        let fetched = match tokio::time::timeout(patience, self.keeper.fetch(name, min_ttl)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(Error::Deadline),
+        };
+        let now = self.keeper.now();
+        match fetched {
+            Ok(hand_out) => {
+                self.tally.fetched.add();
+                let entry = self.hot.put(hand_out, now);
+                self.hot.note_asked(&entry);
+                Ok(entry)
+            }
+            Err(error) => self.in_need(name, &error, now),
+        }
+    }
+
+    /// Law 9: what lives is handed out while the store is away, or a refresh takes its time.
+    fn in_need(&self, name: &str, error: &Error, now: UnixTime) -> Result<Arc<Entry>, Problem> {
+        let passes = match error {
+            Error::Store(error) if matches!(**error, StoreError::NoSuchConnection { .. }) => {
+                self.hot.forget(name);
+                false
+            }
+            Error::Store(_) => true,
+            Error::Deadline | Error::Busy => true,
+            _ => false,
+        };
+        if passes && let Some(entry) = self.hot.get(name).filter(|entry| entry.left(now) > 0) {
+            entry.keep(now);
+            self.tally.in_need.add();
+            return Ok(entry);
+        }
+        self.tally.refused.add();
+        Err(match error {
+            Error::Deadline => Problem::no_token_in_time(name),
+            error => self.problem(error, name),
+        })
+    }
+
+    /// Replaces an access token that is in use before it ends; nobody waits for it.
+    pub(crate) fn renew_ahead(self: &Arc<Self>, name: &str) {
+        if !self.config().keep_alive.ahead || self.health.is_draining() {
+            return;
+        }
+        let (shared, name) = (Arc::clone(self), name.to_owned());
+        tokio::spawn(async move {
+            match shared.keeper.refresh_ahead(&name).await {
+                Ok(Some(hand_out)) => drop(shared.hot.put(hand_out, shared.keeper.now())),
+                Ok(None) => {}
+                Err(error) => tracing::info!(connection = %name, %error, "not renewed ahead of its end"),
+            }
+        });
+    }
+}
