@@ -15,6 +15,7 @@
 //! | `outbox` | what has not been delivered yet, durably | |
 //! | `deliver` | one worker a sink, which tries again | |
 //! | [`sink`] | webhook, chat, program | 10 |
+//! | `over_keeper` | a keeper, as alerts look at it | 11 |
 //! | `watching`, `pages` | changes, the daemon itself, the passing of time | |
 
 pub mod alert;
@@ -25,6 +26,7 @@ mod files;
 mod hint;
 mod machine;
 mod outbox;
+mod over_keeper;
 mod pages;
 mod recall;
 pub mod rules;
@@ -36,6 +38,7 @@ mod watching;
 
 pub use alert::{Alert, Message};
 pub use hint::Place;
+pub use over_keeper::OverKeeper;
 pub use rules::{Observation, Rules};
 pub use seen::{Seen, Server, Vitals};
 pub use sink::{Failure, Outcome, Sink};
@@ -51,7 +54,7 @@ use recall::Recall;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -161,7 +164,7 @@ impl Alerts {
 
     /// The same under another configuration; the outbox stays where it is.
     pub fn reload(&self, config: &config::Alerts) {
-        self.watcher.mind.lock().unwrap_or_else(PoisonError::into_inner).rules.configure(config);
+        lock(&self.watcher.mind).rules.configure(config);
         self.serve(config);
         self.watcher.is_on.store(!config.to.is_empty(), Ordering::Relaxed);
         self.watcher.look_at_all();
@@ -227,8 +230,8 @@ impl Alerts {
         }
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, HashMap<String, (config::Sink, JoinHandle<()>)>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn workers(&self) -> MutexGuard<'_, HashMap<String, (config::Sink, JoinHandle<()>)>> {
+        lock(&self.workers)
     }
 }
 
@@ -282,4 +285,8 @@ pub fn standard_outbox() -> Option<PathBuf> {
     }
     let state = dir("XDG_STATE_HOME").or_else(|| Some(dir("HOME")?.join(".local/state")))?;
     Some(state.join("perennial/alerts"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

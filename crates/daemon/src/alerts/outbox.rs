@@ -60,6 +60,34 @@ pub(super) enum Next {
     Nothing,
 }
 
+impl Inner {
+    /// The number of the message with this id, and whether it is a new one.
+    fn number(&mut self, sink: &str, id: &str) -> (u64, bool) {
+        let waiting = self.waiting.get(sink).into_iter().flatten();
+        if let Some((number, _)) = waiting.rev().find(|(_, one)| one.message.id == id) {
+            return (*number, false);
+        }
+        self.next += 1;
+        (self.next - 1, true)
+    }
+
+    /// Drops what there is no room for; returns it, and what was told before of such losses.
+    fn drop_oldest(&mut self, sink: &str, most: usize) -> (Vec<u64>, Option<Arc<Message>>) {
+        let Some(waiting) = self.waiting.get_mut(sink) else { return (Vec::new(), None) };
+        let tells_of_losses = |one: &Waiting| one.message.body["type"] == LOST;
+        let mut dropped = Vec::new();
+        while waiting.len() > most {
+            let passing = waiting.iter().find(|(_, one)| one.message.passing && !tells_of_losses(one));
+            let oldest = passing.or_else(|| waiting.iter().find(|(_, one)| !tells_of_losses(one)));
+            let Some(number) = oldest.map(|(number, _)| *number) else { break };
+            waiting.remove(&number);
+            dropped.push(number);
+        }
+        let before = waiting.values().find(|one| tells_of_losses(one)).map(|one| Arc::clone(&one.message));
+        (dropped, before)
+    }
+}
+
 /// What time it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
@@ -112,21 +140,21 @@ impl Outbox {
         self.news.notify_waiters();
     }
 
-    /// Takes messages in, for every sink. One that is there by its id is replaced.
+    /// Takes messages in, for every sink. One that is there by its id is replaced. Nobody who asks what to do next waits
+    /// for the disk meanwhile. Messages come from one place at a time.
     pub(super) fn put(&self, messages: &[Message], now: UnixTime) {
         if messages.is_empty() {
             return;
         }
-        let mut inner = self.inner();
-        for (sink, most) in inner.sinks.clone() {
-            for message in messages {
-                self.put_one(&mut inner, &sink, message.clone());
-            }
-            self.make_room(&mut inner, &sink, most, now);
+        let sinks = self.inner().sinks.clone();
+        for (sink, _) in &sinks {
+            self.write_down(sink, messages);
         }
-        self.sync();
-        self.count(&inner);
-        drop(inner);
+        let lost = sinks.iter().filter_map(|(sink, most)| Some((sink, self.make_room(sink, *most, now)?)));
+        for (sink, message) in lost {
+            self.write_down(sink, &[message]);
+        }
+        self.count(&self.inner());
         self.news.notify_waiters();
     }
 
@@ -151,10 +179,11 @@ impl Outbox {
         let Some(waiting) = inner.waiting.get_mut(sink) else { return };
         if waiting.get(&number).is_some_and(|one| Arc::ptr_eq(&one.message, message)) {
             waiting.remove(&number);
+            self.count(&inner);
+            drop(inner);
             // Should its removal be lost in a crash, it arrives twice, under one id.
             let _ = fs::remove_file(self.path(number, sink));
         }
-        self.count(&inner);
     }
 
     /// The sink did not take it.
@@ -167,59 +196,61 @@ impl Outbox {
 
     /// Tries once more to write what is in memory alone.
     pub(super) fn write_what_is_owed(&self) {
-        let mut inner = self.inner();
-        let sinks: Vec<_> = inner.waiting.iter_mut().collect();
-        for (sink, waiting) in sinks {
-            for (number, one) in waiting.iter_mut().filter(|(_, one)| !one.on_disk) {
-                one.on_disk = write(&self.path(*number, sink), &one.message);
-                if !one.on_disk {
-                    return;
-                }
+        let owed: Vec<_> = {
+            let inner = self.inner();
+            let of = |(sink, waiting): (&String, &BTreeMap<u64, Waiting>)| {
+                let owed = waiting.iter().filter(|(_, one)| !one.on_disk);
+                owed.map(|(number, one)| (sink.clone(), *number, Arc::clone(&one.message)))
+                    .collect::<Vec<_>>()
+            };
+            inner.waiting.iter().flat_map(of).collect()
+        };
+        for (sink, number, message) in owed {
+            if !write(&self.path(number, &sink), &message) {
+                return;
+            }
+            let mut inner = self.inner();
+            match inner.waiting.get_mut(&sink).and_then(|waiting| waiting.get_mut(&number)) {
+                Some(one) => one.on_disk = true,
+                // It was delivered meanwhile.
+                None => drop(fs::remove_file(self.path(number, &sink))),
             }
         }
     }
 
-    fn put_one(&self, inner: &mut Inner, sink: &str, message: Message) {
+    /// Messages for one sink: first on the disk, then to be seen.
+    fn write_down(&self, sink: &str, messages: &[Message]) {
+        let mut written = Vec::with_capacity(messages.len());
+        for message in messages {
+            let (number, is_new) = self.inner().number(sink, &message.id);
+            written.push((number, is_new, message, write(&self.path(number, sink), message)));
+        }
+        self.sync();
+        let mut inner = self.inner();
         let waiting = inner.waiting.entry(sink.to_owned()).or_default();
-        let known =
-            waiting.iter().rev().find(|(_, one)| one.message.id == message.id).map(|(number, _)| *number);
-        let number = known.unwrap_or(inner.next);
-        inner.next = inner.next.max(number + 1);
-        let on_disk = write(&self.path(number, sink), &message);
-        waiting.insert(
-            number,
-            Waiting { message: Arc::new(message), retry_at: Duration::ZERO, tries: 0, on_disk },
-        );
+        for (number, is_new, message, on_disk) in written {
+            // What it replaces was delivered meanwhile, and its file went with it.
+            let on_disk = on_disk && (is_new || waiting.contains_key(&number));
+            let message = Arc::new(message.clone());
+            waiting.insert(number, Waiting { message, retry_at: Duration::ZERO, tries: 0, on_disk });
+        }
     }
 
-    /// The oldest goes where there is no room, what is over before what is not; and that is told.
-    fn make_room(&self, inner: &mut Inner, sink: &str, most: usize, now: UnixTime) {
-        let Some(waiting) = inner.waiting.get_mut(sink) else { return };
-        let mut dropped = 0;
-        while waiting.len() > most {
-            let may_go = |one: &Waiting| one.message.body["type"] != LOST;
-            let passing = waiting.iter().find(|(_, one)| one.message.passing && may_go(one));
-            let oldest = passing.or_else(|| waiting.iter().find(|(_, one)| may_go(one)));
-            let Some(number) = oldest.map(|(number, _)| *number) else { break };
-            waiting.remove(&number);
-            let _ = fs::remove_file(self.path(number, sink));
-            dropped += 1;
+    /// The oldest goes where there is no room, what is over before what is not; returns the message that tells it.
+    fn make_room(&self, sink: &str, most: usize, now: UnixTime) -> Option<Message> {
+        let (dropped, before) = self.inner().drop_oldest(sink, most);
+        for number in &dropped {
+            let _ = fs::remove_file(self.path(*number, sink));
         }
-        if dropped == 0 {
-            return;
-        }
-        self.tally.add_dropped(dropped);
-        tracing::warn!(dropped, sink, "too many alerts wait for this sink: the oldest were dropped");
-        let before = waiting.values().find(|one| one.message.body["type"] == LOST).map(|one| &one.message);
-        let counted = before.and_then(|message| message.body["data"]["count"].as_u64()).unwrap_or(0);
-        let since = before.map_or(now, |message| UnixTime(message.made));
-        let mut lost = Message::lost(counted + dropped, since, now);
-        if let Some(before) = before {
-            lost.id.clone_from(&before.id);
-            lost.made = before.made;
-            lost.body["id"] = before.body["id"].clone();
-        }
-        self.put_one(inner, sink, lost);
+        let count = u64::try_from(dropped.len()).ok().filter(|count| *count > 0)?;
+        self.tally.add_dropped(count);
+        tracing::warn!(count, sink, "too many alerts wait for this sink: the oldest were dropped");
+        let Some(before) = before else { return Some(Message::lost(count, now, now)) };
+        let counted = before.body["data"]["count"].as_u64().unwrap_or(0);
+        let mut lost = Message::lost(counted + count, UnixTime(before.made), now);
+        (lost.id, lost.made) = (before.id.clone(), before.made);
+        lost.body["id"] = before.body["id"].clone();
+        Some(lost)
     }
 
     fn count(&self, inner: &Inner) {

@@ -18,7 +18,7 @@ pub struct Seen {
     pub ends: Option<Expiry>,
     /// How many seconds it was given when it was issued, where that is known.
     pub life: Option<i64>,
-    /// What went wrong last.
+    /// What went wrong since its tokens were issued.
     pub fault: Option<Fault>,
 }
 
@@ -43,7 +43,8 @@ impl Seen {
             fault: connection
                 .last_fault
                 .clone()
-                .map(|fault| Fault { at: connection.skew.host_time(fault.at), ..fault }),
+                .filter(|fault| issued.is_none_or(|issued| fault.at >= issued))
+                .map(|fault| Fault { at: here(fault.at), ..fault }),
         }
     }
 }

@@ -5,12 +5,12 @@ use super::outbox::Outbox;
 use super::pages::{PAGE, Pages};
 use super::recall::Recall;
 use super::rules::{Observation, Rules};
-use super::{Alert, Seen, Stage, Watched};
+use super::{Alert, Seen, Stage, Watched, lock};
 use perennial::clock::Clock;
 use perennial::core::UnixTime;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -277,8 +277,4 @@ impl Mind {
         let changes = self.rules.take_changes();
         self.recall.note(changes);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@ mod canary;
 mod delivery;
 mod digests;
 mod killed;
+mod over_keeper;
 mod receiver;
 mod restart;
 mod rules;
