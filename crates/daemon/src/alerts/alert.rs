@@ -60,8 +60,9 @@ pub fn kind(event: AlertEvent, recovered: bool) -> String {
 pub struct Message {
     /// `webhook-id`: a receiver that sees it twice has been told twice of one thing.
     pub id: String,
-    /// Not sent before: more may be added until then.
-    pub not_before: i64,
+    /// More is added to it yet. What a crash has left behind does not grow any more.
+    #[serde(skip)]
+    pub grows: bool,
     /// When it was made.
     pub made: i64,
     /// It tells of something that is over: the first to go where there is no room.
@@ -88,7 +89,7 @@ impl Message {
             "timestamp": rfc3339(at),
             "data": data,
         });
-        Self { id, not_before: at.0, made: at.0, passing, text, body }
+        Self { id, grows: false, made: at.0, passing, text, body }
     }
 
     /// What `perennial alert test` sends.

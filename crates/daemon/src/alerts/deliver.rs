@@ -2,7 +2,7 @@
 //! jitter, up to a quarter of an hour apart, for as long as it takes.
 
 use super::Stage;
-use super::outbox::{Next, Now, Outbox};
+use super::outbox::{Next, Outbox};
 use super::sink::{Failure, Outcome, Sink};
 use super::tally::Tally;
 use perennial::clock::Clock;
@@ -49,15 +49,15 @@ impl Worker {
             let news = outbox.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
-            let now = self.now();
-            let rest = health.rests_until.saturating_sub(now.since_boot);
+            let now = self.clock.since_boot();
+            let rest = health.rests_until.saturating_sub(now);
             let next = match rest.is_zero() || drains {
                 true => self.outbox.next(&self.sink.key, now, drains, &tried),
                 false => Next::In(rest),
             };
             match next {
                 Next::Send(number, message, tries) => {
-                    let outcome = self.sink.send(&message, &self.http, now.wall).await;
+                    let outcome = self.sink.send(&message, &self.http, self.clock.now()).await;
                     match outcome {
                         Outcome::Delivered { .. } => {
                             self.outbox.done(&self.sink.key, number, &message);
@@ -87,10 +87,6 @@ impl Worker {
                 },
             }
         }
-    }
-
-    fn now(&self) -> Now {
-        Now { wall: self.clock.now(), since_boot: self.clock.since_boot() }
     }
 
     fn delivered(&self, health: &mut Health) {

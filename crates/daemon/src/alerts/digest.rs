@@ -5,7 +5,8 @@
 //! over. While that goes on, each such span is twice as long as the one before it, up to an hour, and all that comes in
 //! it is one message. A span without any begins anew.
 //!
-//! A message that is still being added to stands in the outbox from the first, so that a crash loses none of it.
+//! A message that is still being added to stands in the outbox from the first, so that a crash loses none of it. It is
+//! sent only once nothing is added any more: who has seen its id looks at no other of that id.
 
 use super::alert::{Alert, Message, kind, object, rfc3339};
 use super::rules;
@@ -26,7 +27,11 @@ const NAMED_IN_TEXT: usize = 10;
 
 /// The groups that are under way.
 #[derive(Debug, Default)]
-pub(super) struct Digests(BTreeMap<String, Group>);
+pub(super) struct Digests {
+    groups: BTreeMap<String, Group>,
+    /// Messages to which nothing is added any more.
+    closed: Vec<String>,
+}
 
 #[derive(Debug)]
 struct Group {
@@ -36,6 +41,8 @@ struct Group {
     /// How many were told one by one in it.
     singles: u32,
     together: Option<Together>,
+    /// Some were put together in it, and have been closed.
+    was_busy: bool,
 }
 
 /// Alerts that are told together.
@@ -57,8 +64,8 @@ impl Digests {
                 continue;
             };
             let key = format!("{}/{}", kind(alert.event, alert.recovered), alert.label);
-            let group = self.0.entry(key.clone()).or_insert_with(|| Group::new(now));
-            group.roll(now);
+            let group = self.groups.entry(key.clone()).or_insert_with(|| Group::new(now));
+            self.closed.extend(group.roll(now));
             if group.span == SPAN && group.singles < SINGLES {
                 group.singles += 1;
                 messages.push(alert.message());
@@ -67,27 +74,43 @@ impl Digests {
                 grown.insert(key);
             }
         }
-        messages.extend(grown.iter().filter_map(|key| self.0.get(key)?.message()));
-        self.0.retain(|_, group| !group.is_quiet(now));
+        messages.extend(grown.iter().filter_map(|key| self.groups.get(key)?.message()));
         messages
+    }
+
+    /// The messages, by their ids, to which nothing is added from here on.
+    pub(super) fn closed(&mut self, now: UnixTime) -> Vec<String> {
+        self.closed.extend(self.groups.values_mut().filter_map(|group| group.close(now)));
+        self.groups.retain(|_, group| !group.is_quiet(now));
+        std::mem::take(&mut self.closed)
     }
 }
 
 impl Group {
     fn new(now: UnixTime) -> Self {
-        Self { until: now.0 + SPAN, span: SPAN, singles: 0, together: None }
+        Self { until: now.0 + SPAN, span: SPAN, singles: 0, together: None, was_busy: false }
     }
 
-    /// Begins the next span where this one is over.
-    fn roll(&mut self, now: UnixTime) {
-        // A clock that was set back begins anew, too.
-        if self.is_quiet(now) || self.until - now.0 > self.span {
-            *self = Self::new(now);
-        } else if now.0 >= self.until {
-            let busy = self.together.is_some();
-            let span = if busy { (self.span * 2).min(LONGEST_SPAN) } else { SPAN };
-            *self = Self { until: now.0 + span, span, singles: 0, together: None };
+    /// Begins the next span where this one is over; what was put together in it is closed.
+    fn roll(&mut self, now: UnixTime) -> Option<String> {
+        let was_set_back = self.until - now.0 > self.span;
+        if now.0 < self.until && !was_set_back {
+            return None;
         }
+        let closed = self.together.take().map(|together| together.id);
+        let busy = self.was_busy || closed.is_some();
+        let goes_on = busy && !was_set_back && !self.is_quiet(now);
+        let span = if goes_on { (self.span * 2).min(LONGEST_SPAN) } else { SPAN };
+        *self = Self { until: now.0 + span, span, ..Self::new(now) };
+        closed
+    }
+
+    /// Closes what was put together, where its span is over.
+    fn close(&mut self, now: UnixTime) -> Option<String> {
+        let is_over = now.0 >= self.until || self.until - now.0 > self.span;
+        let together = if is_over { self.together.take() } else { None }?;
+        self.was_busy = true;
+        Some(together.id)
     }
 
     /// Nothing came for a whole span.
@@ -137,7 +160,7 @@ impl Group {
         let kind = format!("{}.digest", kind(first.event, first.recovered));
         let text = format!("perennial: {text}\nnext: {hint}");
         let mut message = Message::new(id.clone(), &kind, first.at, data, text, first.recovered);
-        message.not_before = self.until;
+        message.grows = true;
         Some(message)
     }
 }
@@ -173,11 +196,13 @@ mod tests {
             }
         }
         assert_eq!(messages.len(), 6);
-        let largest = messages.values().max_by_key(|message| message.not_before).unwrap();
+        let largest = messages.values().find(|message| message.grows).unwrap();
         assert_eq!(largest.body["data"]["count"], 9_995);
         assert_eq!(largest.body["data"]["connections"].as_array().unwrap().len(), NAMED);
         assert_eq!(largest.body["type"], "connection.state_changed.digest");
-        assert_eq!(largest.not_before, SPAN);
+        assert!(digests.closed(UnixTime(SPAN - 1)).is_empty());
+        assert_eq!(digests.closed(UnixTime(SPAN)), std::slice::from_ref(&largest.id));
+        assert!(digests.closed(UnixTime(SPAN)).is_empty(), "once");
         assert!(largest.text.len() < 400, "{}", largest.text);
     }
 

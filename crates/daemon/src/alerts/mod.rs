@@ -187,7 +187,9 @@ impl Alerts {
         let started = Instant::now();
         self.stage.send_replace(Stage::Ending);
         for task in &mut self.watching {
-            let _ = tokio::time::timeout(deadline.saturating_sub(started.elapsed()), task).await;
+            if tokio::time::timeout(deadline.saturating_sub(started.elapsed()), &mut *task).await.is_err() {
+                task.abort();
+            }
         }
         self.stage.send_replace(Stage::Draining);
         let workers = std::mem::take(&mut *self.workers());

@@ -48,6 +48,8 @@ struct Waiting {
     retry_at: Duration,
     tries: u32,
     on_disk: bool,
+    /// It may still grow, and waits for [`Outbox::release`].
+    grows: bool,
 }
 
 /// What a sink is to do next.
@@ -88,20 +90,12 @@ impl Inner {
     }
 }
 
-/// What time it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) wall: UnixTime,
-    pub(super) since_boot: Duration,
-}
-
 impl Waiting {
-    fn wait(&self, now: Now) -> Duration {
-        let together = u64::try_from(self.message.not_before.saturating_sub(now.wall.0)).unwrap_or(0);
-        let together = Duration::from_secs(together);
-        // No message is added to for longer: the clock was set back.
-        let together = if together > LONGEST_TOGETHER { Duration::ZERO } else { together };
-        together.max(self.retry_at.saturating_sub(now.since_boot))
+    fn wait(&self, now: Duration) -> Duration {
+        if self.grows {
+            return LONGEST_TOGETHER;
+        }
+        self.retry_at.saturating_sub(now)
     }
 }
 
@@ -158,8 +152,20 @@ impl Outbox {
         self.news.notify_waiters();
     }
 
-    /// What the sink is to do next; `but` is left alone, and so is what others may be added to, unless it `ends`.
-    pub(super) fn next(&self, sink: &str, now: Now, ends: bool, but: &BTreeSet<u64>) -> Next {
+    /// Nothing is added to these messages any more.
+    pub(super) fn release(&self, ids: &[String]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut inner = self.inner();
+        let waiting = inner.waiting.values_mut().flat_map(BTreeMap::values_mut);
+        waiting.filter(|one| ids.contains(&one.message.id)).for_each(|one| one.grows = false);
+        drop(inner);
+        self.news.notify_waiters();
+    }
+
+    /// What the sink is to do next, by the time since boot; `but` is left alone, and so is what others may be added to, unless it `ends`.
+    pub(super) fn next(&self, sink: &str, now: Duration, ends: bool, but: &BTreeSet<u64>) -> Next {
         let inner = self.inner();
         let Some(waiting) = inner.waiting.get(sink) else { return Next::Nothing };
         let mut soonest: Option<Duration> = None;
@@ -229,10 +235,11 @@ impl Outbox {
         let mut inner = self.inner();
         let waiting = inner.waiting.entry(sink.to_owned()).or_default();
         for (number, is_new, message, on_disk) in written {
+            let grows = message.grows;
             // What it replaces was delivered meanwhile, and its file went with it.
             let on_disk = on_disk && (is_new || waiting.contains_key(&number));
             let message = Arc::new(message.clone());
-            waiting.insert(number, Waiting { message, retry_at: Duration::ZERO, tries: 0, on_disk });
+            waiting.insert(number, Waiting { message, retry_at: Duration::ZERO, tries: 0, on_disk, grows });
         }
     }
 
@@ -299,8 +306,13 @@ fn load(dir: &Path) -> io::Result<Inner> {
         let Ok(number) = number.parse::<u64>() else { continue };
         match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice::<Message>(&bytes)?)) {
             Ok(message) => {
-                let one =
-                    Waiting { message: Arc::new(message), retry_at: Duration::ZERO, tries: 0, on_disk: true };
+                let one = Waiting {
+                    message: Arc::new(message),
+                    retry_at: Duration::ZERO,
+                    tries: 0,
+                    on_disk: true,
+                    grows: false,
+                };
                 inner.waiting.entry(sink.to_owned()).or_default().insert(number, one);
             }
             Err(error) => {

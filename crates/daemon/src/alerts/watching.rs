@@ -274,6 +274,7 @@ impl Mind {
     fn tell(&mut self, alerts: Vec<Alert>, outbox: &Outbox, now: UnixTime) {
         let messages = self.digests.pack(alerts, now);
         outbox.put(&messages, now);
+        outbox.release(&self.digests.closed(now));
         let changes = self.rules.take_changes();
         self.recall.note(changes);
     }

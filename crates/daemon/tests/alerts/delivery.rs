@@ -186,7 +186,7 @@ async fn the_end_waits_for_no_receiver_and_the_next_start_delivers() {
     let (id, _) = receiver.message(SECRET).await;
     alerts.stop(Duration::ZERO).await;
     assert_eq!(stage.waiting().len(), 1);
-    let alerts = stage.start();
+    let alerts = stage.start_again().await;
     assert_eq!(receiver.message(SECRET).await.0, id);
     alerts.stop(Duration::from_secs(10)).await;
     assert!(stage.waiting().is_empty());

@@ -3,6 +3,7 @@
 use crate::receiver::Receiver;
 use crate::stage::{SECRET, Stage, seen, until};
 use perennial::core::State;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[tokio::test]
@@ -15,9 +16,10 @@ async fn ten_thousand_that_fall_at_once_are_a_handful_of_messages() {
     names.iter().for_each(|name| stage.world.put(seen(name, State::NeedsReauthorization)));
     let alerts = stage.start();
     alerts.changed(names);
-    let mut counted = 0;
+    let (mut counted, mut ids) = (0, BTreeSet::new());
     while counted < 10_000 {
-        let (_, body) = webhook.message(SECRET).await;
+        let (id, body) = webhook.message(SECRET).await;
+        assert!(ids.insert(id), "what was sent has not grown");
         counted += body["data"]["count"].as_u64().unwrap_or(1);
     }
     assert_eq!(counted, 10_000, "each is counted once");

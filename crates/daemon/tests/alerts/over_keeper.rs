@@ -80,13 +80,21 @@ fn over(store: Memory, clock: Arc<dyn Clock>) -> OverKeeper {
 #[test]
 fn a_connection_is_seen_in_this_hosts_time() {
     let mut gone = connection("gone", 600);
+    // What went wrong before these tokens were issued says nothing of them.
+    let fault = |at| perennial::core::connection::Fault { at, ..crate::delivery::fault("refused") };
+    gone.last_fault = Some(fault(SystemClock.now().plus(601)));
+    let mut acme = connection("acme", 600);
+    acme.last_fault = Some(fault(SystemClock.now()));
     gone.condition = Condition::NeedsReauthorization;
-    let over = over(store([connection("acme", 600), gone]), Arc::new(SystemClock));
+    let over = over(store([acme, gone]), Arc::new(SystemClock));
     let acme = over.connection("acme").unwrap().unwrap();
     let left = acme.ends.unwrap().at().since(SystemClock.now());
     assert_eq!((acme.state, acme.life), (State::Held, Some(86_400)));
+    assert_eq!(acme.fault, None);
     assert!((86_390..=86_400).contains(&left), "{left}");
-    assert_eq!(over.connection("gone").unwrap().unwrap().state, State::NeedsReauthorization);
+    let gone = over.connection("gone").unwrap().unwrap();
+    assert_eq!(gone.state, State::NeedsReauthorization);
+    assert_eq!(gone.fault.unwrap().message, "refused");
     assert_eq!(over.connection("nobody"), Ok(None));
     assert_eq!(over.names_after(Some("acme"), 10).unwrap(), ["gone"]);
 }

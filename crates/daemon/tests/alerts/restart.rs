@@ -27,7 +27,7 @@ async fn what_was_told_is_not_told_again_by_the_next_process_but_its_end_is() {
     alerts.stop(SOON).await;
 
     stage.begins = NOW.plus(3600);
-    let alerts = stage.start();
+    let alerts = stage.start_again().await;
     alerts.changed(["acme".to_owned(), "globex".to_owned()]);
     let reads = stage.world.reads.load(std::sync::atomic::Ordering::SeqCst);
     until("both were looked at", || stage.world.reads.load(std::sync::atomic::Ordering::SeqCst) >= reads + 2)
@@ -57,10 +57,37 @@ async fn what_is_told_again_after_a_crash_is_the_same_message() {
     // The process died behind the message, and before it had written down that it was told.
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, text.lines().next().unwrap()).unwrap();
-    let alerts = started(&stage).await;
+    let alerts = stage.start_again().await;
     until("it is told again", is_noted).await;
     assert_eq!((stage.waiting().len(), alerts.tally().waiting()), (1, 1));
     assert_eq!(receiver.message(SECRET).await.0, id);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_keeps_nobody_from_being_told() {
+    let mut receiver = Receiver::start([Answer::Status(500)]).await;
+    let stage = Stage::new().webhook(&receiver);
+    let alerts = stage.start();
+    // Nothing can be written where there is no directory.
+    std::fs::remove_dir_all(stage.outbox()).unwrap();
+    stage.world.put(seen("acme", State::Suspended));
+    alerts.changed(["acme".to_owned()]);
+    let (first, second) = (receiver.message(SECRET).await, receiver.message(SECRET).await);
+    assert_eq!((first.0, &first.1["data"]["connection"]), (second.0, &"acme".into()));
+    until("it is delivered", || alerts.tally().delivered() == 1).await;
+}
+
+#[tokio::test]
+async fn what_a_disk_did_not_take_is_written_once_it_does() {
+    let receiver = Receiver::start(std::iter::repeat_n(Answer::Close, 100_000)).await;
+    let stage = Stage::new().webhook(&receiver);
+    let alerts = stage.start();
+    std::fs::remove_dir_all(stage.outbox()).unwrap();
+    stage.world.put(seen("acme", State::Suspended));
+    alerts.changed(["acme".to_owned()]);
+    until("it failed", || alerts.tally().failed() > 0).await;
+    std::fs::create_dir(stage.outbox()).unwrap();
+    until("it is on the disk", || stage.waiting().len() == 1).await;
 }
 
 #[tokio::test]
@@ -70,7 +97,7 @@ async fn two_daemons_do_not_share_an_outbox() {
     let refused = Alerts::start(&stage.config(), stage.parts()).err().unwrap();
     assert!(refused.to_string().ends_with("cannot be used: another daemon uses it"), "{refused}");
     first.stop(SOON).await;
-    started(&stage).await;
+    stage.start_again().await;
 }
 
 #[tokio::test]
@@ -96,15 +123,4 @@ async fn too_many_that_wait_are_dropped_and_that_is_told() {
     assert_eq!(lost.len(), 1);
     assert!(lost[0].contains("\"count\":4"), "{}", lost[0]);
     assert!(!receiver.is_quiet());
-}
-
-/// Starts again; the lock of a process that ends is given back when its last task has ended.
-async fn started(stage: &Stage) -> Alerts {
-    for _ in 0..10_000 {
-        if let Ok(alerts) = Alerts::start(&stage.config(), stage.parts()) {
-            return alerts;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("the outbox stays locked");
 }
