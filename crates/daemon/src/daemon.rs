@@ -2,6 +2,7 @@
 
 use crate::access::Doorman;
 use crate::access::clients::{ClientFile, Registry};
+use crate::admin::survey;
 use crate::config::Config;
 use crate::follow;
 use crate::listen::{Certificates, ListenError, Listeners, Serving};
@@ -54,7 +55,6 @@ pub enum Refused {
 /// A daemon at work.
 pub struct Daemon {
     shared: Arc<Shared>,
-    scheduler: Arc<Scheduler>,
     clients: Option<ClientFile>,
     certificates: Certificates,
     serving: Serving,
@@ -83,29 +83,29 @@ impl Daemon {
             scheduler::Options { per_server: config.keep_alive.at_a_time, ..scheduler::Options::default() };
         let keeps_alive = config.keep_alive.enabled;
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&keeper), options));
-        let shared = Arc::new(Shared::new(keeper, config, doorman, advise));
+        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise));
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());
-        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), file.clone(), |_| {}))];
+        let mut duties = Vec::new();
+        let mut begin = |name, duty: JoinHandle<()>| {
+            shared.health.relies_on(name, &duty);
+            duties.push(duty);
+        };
+        let follow = follow::follow(Arc::clone(&shared), file.clone(), |_| {});
+        begin("what follows the store", tokio::spawn(follow));
+        begin("what looks at the agenda", tokio::spawn(survey::go_on(Arc::clone(&shared))));
         if keeps_alive {
             let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
-            duties.push(tokio::spawn(async move {
+            shared.health.has_a_pulse();
+            let run = async move {
                 scheduler.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-            }));
+            };
+            begin("the scheduler", tokio::spawn(run));
         }
         let serving = listeners.serve(&shared, &certificates, &stopped);
-        Ok(Self {
-            shared,
-            scheduler,
-            clients: file,
-            certificates,
-            serving,
-            stop,
-            duties,
-            places: names,
-            addresses,
-        })
+        serving.tasks().for_each(|task| shared.health.relies_on("a listener", task));
+        Ok(Self { shared, clients: file, certificates, serving, stop, duties, places: names, addresses })
     }
 
     /// Where it listens, in words.
@@ -170,15 +170,15 @@ impl Daemon {
         in_time
     }
 
-    /// True while its duties go on: what a watchdog is told.
+    /// True while its duties go on and its scheduler goes round: what a watchdog is told.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.duties.iter().all(|duty| !duty.is_finished())
+        self.shared.health.ended(self.rounds()).is_empty()
     }
 
     /// How often its scheduler has gone round.
     #[must_use]
     pub fn rounds(&self) -> u64 {
-        self.scheduler.load().rounds
+        self.shared.scheduler.load().rounds
     }
 }
