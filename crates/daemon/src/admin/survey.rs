@@ -15,6 +15,9 @@ pub(super) const PAUSE: Duration = Duration::from_secs(10);
 /// there are a million of them.
 pub(super) const ENDS: Duration = Duration::from_secs(3600);
 
+/// How often a store that took no writes is tried: nothing is done as long as it takes them.
+const TICK: Duration = Duration::from_secs(2);
+
 const DAY: i64 = 86_400;
 
 /// Refresh tokens are counted by what they have left: ended, an hour, and so many days.
@@ -50,21 +53,25 @@ impl Survey {
 
 /// Looks from time to time until it is dropped.
 pub(crate) async fn go_on(shared: Arc<Shared>) {
-    let mut ends_at: Option<Instant> = None;
+    let (mut agenda_at, mut ends_at): (Option<Instant>, Option<Instant>) = (None, None);
+    let is_old = |at: Option<Instant>, most: Duration| at.is_none_or(|at| at.elapsed() >= most);
     loop {
-        let agenda = off_these_threads(&shared, agenda).await;
-        *shared.survey.agenda.lock().unwrap_or_else(PoisonError::into_inner) = agenda;
-        if agenda.is_some() && ends_at.is_none_or(|at| at.elapsed() >= ENDS) {
-            let found = off_these_threads(&shared, |shared, now| shared.keeper.store().ends(now, &BOUNDS));
-            if let Some(ends) = found.await {
+        if is_old(agenda_at, PAUSE) {
+            let agenda = off_these_threads(&shared, agenda).await;
+            *shared.survey.agenda.lock().unwrap_or_else(PoisonError::into_inner) = agenda;
+            agenda_at = Some(Instant::now());
+            if agenda.is_some()
+                && is_old(ends_at, ENDS)
+                && let Some(ends) = off_these_threads(&shared, ends).await
+            {
                 *shared.survey.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
                 ends_at = Some(Instant::now());
             }
         }
         if !shared.health.is_writable(&shared.keeper.tally()) {
-            drop(off_these_threads(&shared, try_to_write).await);
+            let _ = off_these_threads(&shared, try_to_write).await;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(TICK).await;
     }
 }
 
@@ -85,6 +92,10 @@ async fn off_these_threads<T: Send + 'static>(
             None
         }
     }
+}
+
+fn ends(shared: &Shared, now: UnixTime) -> Result<Ends, StoreError> {
+    shared.keeper.store().ends(now, &BOUNDS)
 }
 
 fn agenda(shared: &Shared, now: UnixTime) -> Result<Agenda, StoreError> {
