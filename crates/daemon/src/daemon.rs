@@ -167,6 +167,10 @@ impl Daemon {
         self.shared.health.ended(self.rounds()).is_empty()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// How often its scheduler has gone round.
     #[must_use]
     pub fn rounds(&self) -> u64 {
