@@ -2,6 +2,7 @@
 
 use crate::access::Doorman;
 use crate::access::clients::ClientFile;
+use crate::admin::survey;
 use crate::alerts::{self, Alerts, OverKeeper};
 use crate::config::Config;
 use crate::follow;
@@ -98,7 +99,6 @@ pub enum Refused {
 /// A daemon at work.
 pub struct Daemon {
     shared: Arc<Shared>,
-    scheduler: Arc<Scheduler>,
     alerts: Arc<Option<Alerts>>,
     certificates: Certificates,
     serving: Serving,
@@ -129,19 +129,29 @@ impl Daemon {
             None => None,
         };
         let alerts = Arc::new(alerts);
-        let shared = Arc::new(Shared::new(keeper, config, doorman, advise));
+        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise));
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());
-        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), tell(&alerts)))];
+        let mut duties = Vec::new();
+        let mut begin = |name, duty: JoinHandle<()>| {
+            shared.health.relies_on(name, &duty);
+            duties.push(duty);
+        };
+        let follow = follow::follow(Arc::clone(&shared), tell(&alerts));
+        begin("what follows the store", tokio::spawn(follow));
+        begin("what looks at the agenda", tokio::spawn(survey::go_on(Arc::clone(&shared))));
         if keeps_alive {
             let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
-            duties.push(tokio::spawn(async move {
+            shared.health.has_a_pulse();
+            let run = async move {
                 scheduler.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-            }));
+            };
+            begin("the scheduler", tokio::spawn(run));
         }
         let serving = listeners.serve(&shared, &certificates, &stopped);
-        Ok(Self { shared, scheduler, alerts, certificates, serving, stop, duties, places: names, addresses })
+        serving.tasks().for_each(|task| shared.health.relies_on("a listener", task));
+        Ok(Self { shared, alerts, certificates, serving, stop, duties, places: names, addresses })
     }
 
     /// Where it listens, in words.
@@ -209,15 +219,19 @@ impl Daemon {
         in_time
     }
 
-    /// True while its duties go on: what a watchdog is told.
+    /// True while its duties go on and its scheduler goes round: what a watchdog is told.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.duties.iter().all(|duty| !duty.is_finished())
+        self.shared.health.ended(self.rounds()).is_empty()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// How often its scheduler has gone round.
     #[must_use]
     pub fn rounds(&self) -> u64 {
-        self.scheduler.load().rounds
+        self.shared.scheduler.load().rounds
     }
 }

@@ -9,7 +9,7 @@ use crate::trouble::Trouble;
 use clap::Args;
 use perennial::{Error, Keeper};
 use perennial_daemon::config::{Config, Level};
-use perennial_daemon::{Advice, Daemon, Parts};
+use perennial_daemon::{Advice, Daemon, Parts, service};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,12 +112,18 @@ impl Serve {
         }
         session.printer.note(&format!("serving {store}; Ctrl-C ends it"));
         tracing::info!(%store, listening = daemon.places().join(", "), version = env!("CARGO_PKG_VERSION"), "serving");
+        let _telling = service::ready(&daemon);
         loop {
             tokio::select! {
                 () = asked_to_end.next() => break,
-                _ = asked_to_reload.recv() => self.reload(session, &daemon),
+                _ = asked_to_reload.recv() => {
+                    service::reloading();
+                    self.reload(session, &daemon);
+                    service::reloaded();
+                }
             }
         }
+        service::stopping();
         tracing::info!("asked to end: nothing more is accepted, and what is under way ends");
         tokio::select! {
             in_time = daemon.drain() => {
