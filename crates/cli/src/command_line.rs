@@ -21,6 +21,7 @@ Examples:
   perennial refresh --all --due    the line for cron
   perennial list                   how all of them are
   perennial doctor                 what is wrong, and what to do
+  perennial serve                  the daemon: tokens and API calls for other programs
 
   perennial run                    SAP's tutorial, in this directory
 
@@ -55,6 +56,9 @@ pub(crate) enum Verb {
     Import(commands::import::Import),
     Export(commands::export::Export),
     Key(commands::key::Key),
+    Serve(commands::serve::Serve),
+    Config(commands::config::ConfigArgs),
+    Client(commands::client::ClientArgs),
     Backup(commands::backup::Backup),
     Restore(commands::backup::Restore),
     Adopt(commands::adopt::Adopt),

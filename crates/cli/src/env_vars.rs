@@ -16,6 +16,9 @@ pub(crate) const DATACENTER: &str = "PERENNIAL_DATACENTER";
 pub(crate) const CA_CERT: &str = "PERENNIAL_CA_CERT";
 /// Addresses of names that are not to be asked of the resolver.
 pub(crate) const RESOLVE: &str = "PERENNIAL_RESOLVE";
+/// The daemon's configuration. Each of its options is a variable too: `PERENNIAL_SERVE_` and the option's name in
+/// capitals, with `_` for dots.
+pub(crate) const CONFIG: &str = "PERENNIAL_CONFIG";
 /// How long the caller waits.
 pub(crate) const TIMEOUT: &str = "PERENNIAL_TIMEOUT";
 /// How long one token request may take before its outcome counts as unknown.

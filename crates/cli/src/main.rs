@@ -2,6 +2,7 @@
 
 mod command_line;
 mod commands;
+mod daemon;
 mod env_vars;
 mod exit;
 mod files;
@@ -61,6 +62,9 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
         Verb::Key(key) => commands::key::carry_out(session, &key),
+        Verb::Serve(serve) => commands::serve::carry_out(session, &serve),
+        Verb::Config(config) => commands::config::carry_out(session, &config),
+        Verb::Client(client) => commands::client::carry_out(session, &client),
         Verb::Backup(backup) => commands::backup::carry_out(session, &backup),
         Verb::Restore(restore) => commands::backup::restore(session, &restore),
         Verb::Adopt(adopt) => commands::adopt::carry_out(session, &adopt),

@@ -218,9 +218,14 @@ impl Session {
 
     /// Starts the log. Only commands that reach for the network pay for it.
     pub(crate) fn start_log(&self) {
+        self.start_log_from(LevelFilter::WARN);
+    }
+
+    /// The same, for a command that tells more by itself.
+    pub(crate) fn start_log_from(&self, usual: LevelFilter) {
         let level = match (self.globals.quiet, self.globals.verbose) {
             (true, _) => LevelFilter::ERROR,
-            (false, 0) => LevelFilter::WARN,
+            (false, 0) => usual,
             (false, 1) => LevelFilter::INFO,
             (false, 2) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,

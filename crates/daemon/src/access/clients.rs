@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use subtle::ConstantTimeEq as _;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -130,6 +131,9 @@ pub enum ClientsError {
     },
 }
 
+/// What tells one file from another at the same place: its number and when it was written.
+pub(crate) type Mark = (u64, SystemTime);
+
 /// The file of client keys.
 #[derive(Clone, Debug)]
 pub struct ClientFile {
@@ -235,8 +239,7 @@ impl ClientFile {
     }
 
     /// What tells that the file is another one now.
-    pub(crate) fn mark(&self) -> Option<(u64, std::time::SystemTime)> {
-        use std::os::unix::fs::MetadataExt as _;
+    pub(crate) fn mark(&self) -> Option<Mark> {
         let metadata = fs::metadata(&self.path).ok()?;
         Some((metadata.ino(), metadata.modified().ok()?))
     }
@@ -270,6 +273,11 @@ impl ClientFile {
             let mut file = NamedTempFile::new_in(dir)?;
             file.write_all(bytes)?;
             file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+            // Root makes keys for a daemon of another user, which must be able to read them.
+            if rustix::process::geteuid().is_root() {
+                let owner = fs::metadata(dir)?;
+                std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+            }
             file.as_file().sync_all()?;
             file.persist(path).map_err(|error| error.error)?;
             File::open(dir)?.sync_all()
