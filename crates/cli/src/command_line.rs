@@ -62,6 +62,7 @@ pub(crate) enum Verb {
     Backup(commands::backup::Backup),
     Restore(commands::backup::Restore),
     Adopt(commands::adopt::Adopt),
+    Alert(commands::alert::Alert),
     Schema(commands::schema::Schema),
     Sandbox(commands::sandbox::SandboxArgs),
     Completions(commands::completions::Completions),

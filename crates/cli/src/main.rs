@@ -68,6 +68,7 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Backup(backup) => commands::backup::carry_out(session, &backup),
         Verb::Restore(restore) => commands::backup::restore(session, &restore),
         Verb::Adopt(adopt) => commands::adopt::carry_out(session, &adopt),
+        Verb::Alert(alert) => commands::alert::carry_out(session, &alert),
         Verb::Schema(schema) => commands::schema::carry_out(session, &schema),
         Verb::Sandbox(sandbox) => commands::sandbox::carry_out(session, &sandbox),
         Verb::Completions(completions) => {

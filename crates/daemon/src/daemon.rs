@@ -1,7 +1,7 @@
 //! A daemon's life: build, listen, serve, reload, drain.
 
 use crate::access::Doorman;
-use crate::access::clients::{ClientFile, Registry};
+use crate::access::clients::ClientFile;
 use crate::config::Config;
 use crate::follow;
 use crate::listen::{Certificates, ListenError, Listeners, Serving};
@@ -55,7 +55,6 @@ pub enum Refused {
 pub struct Daemon {
     shared: Arc<Shared>,
     scheduler: Arc<Scheduler>,
-    clients: Option<ClientFile>,
     certificates: Certificates,
     serving: Serving,
     stop: watch::Sender<bool>,
@@ -72,11 +71,7 @@ impl Daemon {
     pub fn start(parts: Parts) -> Result<Self, Refused> {
         let Parts { config, keeper, advise, places } = parts;
         let file = config.access.clients.clone().or(places.clients).map(ClientFile::at);
-        let registry = match &file {
-            Some(file) => file.registry().map_err(|error| Refused::Config(error.to_string()))?,
-            None => Registry::default(),
-        };
-        let doorman = Doorman::new(&config, registry).map_err(Refused::Config)?;
+        let doorman = Doorman::new(&config, file).map_err(Refused::Config)?;
         let certificates = Certificates::read(&config.listen).map_err(Refused::Config)?;
         let listeners = Listeners::open(&config.listen, places.socket.as_deref())?;
         let options =
@@ -87,7 +82,7 @@ impl Daemon {
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());
-        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), file.clone(), |_| {}))];
+        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), |_| {}))];
         if keeps_alive {
             let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
             duties.push(tokio::spawn(async move {
@@ -95,17 +90,7 @@ impl Daemon {
             }));
         }
         let serving = listeners.serve(&shared, &certificates, &stopped);
-        Ok(Self {
-            shared,
-            scheduler,
-            clients: file,
-            certificates,
-            serving,
-            stop,
-            duties,
-            places: names,
-            addresses,
-        })
+        Ok(Self { shared, scheduler, certificates, serving, stop, duties, places: names, addresses })
     }
 
     /// Where it listens, in words.
@@ -129,9 +114,7 @@ impl Daemon {
         let before = self.shared.config();
         self.certificates.reload(&config.listen).map_err(Refused::Config)?;
         self.shared.doorman.reload(&config).map_err(Refused::Config)?;
-        if let Some(file) = &self.clients {
-            follow::take_keys(&self.shared, file);
-        }
+        self.shared.doorman.look_for_keys();
         let listens = |config: &Config| (config.listen.unix.clone(), config.listen.tcp.clone());
         let keeps =
             |config: &Config| (config.store.clone(), config.master_key.clone(), config.tenant.clone());
@@ -164,9 +147,7 @@ impl Daemon {
         for duty in &self.duties {
             duty.abort();
         }
-        if let Some(file) = &self.clients {
-            follow::put_uses(&self.shared, file);
-        }
+        self.shared.doorman.put_uses();
         in_time
     }
 

@@ -1,7 +1,6 @@
 //! Follows what changes in the store, so that nothing is handed out of memory that has been replaced or put away, and
 //! what else the daemon looks at from time to time: its clients' keys, and which tokens in use are to be renewed.
 
-use crate::access::clients::ClientFile;
 use crate::shared::Shared;
 use perennial::store::Changes;
 use std::sync::Arc;
@@ -15,22 +14,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 const USES: u32 = 60;
 
 /// Follows until it is dropped. `changed` hears the names of connections that have changed.
-pub(crate) async fn follow(shared: Arc<Shared>, clients: Option<ClientFile>, changed: impl Fn(&[String])) {
-    let (mut mark, mut keys) = (None, clients.as_ref().and_then(ClientFile::mark));
+pub(crate) async fn follow(shared: Arc<Shared>, changed: impl Fn(&[String])) {
+    let mut mark = None;
     for round in 1_u32.. {
         mark = look(&shared, mark, &changed).await;
         for name in shared.hot.due_ahead(shared.keeper.now()) {
             shared.renew_ahead(&name);
         }
-        if let Some(file) = &clients {
-            let now = file.mark();
-            if now != keys {
-                keys = now;
-                take_keys(&shared, file);
-            }
-            if round % USES == 0 {
-                put_uses(&shared, file);
-            }
+        shared.doorman.look_for_keys();
+        if round % USES == 0 {
+            shared.doorman.put_uses();
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -69,23 +62,5 @@ async fn look(shared: &Arc<Shared>, mark: Option<u64>, changed: &impl Fn(&[Strin
             }
             Err(_) => return mark,
         }
-    }
-}
-
-/// The client keys as they stand in the file now. A file that cannot be read changes nothing.
-pub(crate) fn take_keys(shared: &Shared, file: &ClientFile) {
-    match file.registry() {
-        Ok(registry) => {
-            shared.doorman.renew(registry);
-            tracing::info!("client keys read anew");
-        }
-        Err(error) => tracing::error!(%error, "client keys stay as they were"),
-    }
-}
-
-/// Writes down when keys were last used. Nobody fails for that.
-pub(crate) fn put_uses(shared: &Shared, file: &ClientFile) {
-    if let Err(error) = file.put_uses(&shared.doorman.registry()) {
-        tracing::warn!(%error, "when client keys were last used could not be written down");
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! | module | what lives there | law of docs/design.md |
 //! |---|---|---|
+//! | [`alerts`] | tells people and programs what they must act on | 10, 11 |
 //! | [`config`] | what it is told, and what is wrong with that | 10 |
 //! | `daemon` | its life: build, listen, serve, reload, drain | 2, 7 |
 //! | `listen` | sockets, and one connection | |
@@ -16,6 +17,7 @@
 
 pub mod access;
 mod admin;
+pub mod alerts;
 mod api;
 pub mod config;
 mod daemon;

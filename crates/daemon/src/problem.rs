@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use perennial::Error;
+use perennial::core::Verdict;
+use perennial::core::connection::Blocked;
 use perennial::store::StoreError;
 use serde::Serialize;
 use std::time::Duration;
@@ -34,7 +36,14 @@ pub type Advise = dyn Fn(&Error, &str) -> Advice + Send + Sync;
 /// Advice in the error's own words.
 #[must_use]
 pub fn plain_advice(error: &Error, _: &str) -> Advice {
-    Advice { message: error.to_string(), ..Advice::default() }
+    let needs_a_person = match error {
+        Error::Blocked { blocked, .. } => !matches!(blocked, Blocked::Until(_)),
+        Error::Failed { fault, retry_at, .. } => retry_at.is_none() && fault.verdict != Verdict::Unknown,
+        Error::NotPermitted { .. } | Error::OtherPrincipal { .. } | Error::OtherCompany { .. } => true,
+        Error::NoRequestToken | Error::RequestTokenUsedUp { .. } | Error::RescueClosed { .. } => true,
+        _ => false,
+    };
+    Advice { message: error.to_string(), needs_a_person, ..Advice::default() }
 }
 
 /// Why there is no answer (RFC 9457).
@@ -109,6 +118,12 @@ impl Problem {
 
     /// What the keeper said of a connection.
     pub(crate) fn of_keeper(error: &Error, connection: &str, advise: &Advise) -> Self {
+        if let Error::Store(store) = error
+            && matches!(**store, StoreError::NoSuchConnection { .. })
+        {
+            // Whoever asks from afar is not told where the store lies.
+            return Self::no_such_connection(connection);
+        }
         let advice = advise(error, connection);
         let (status, kind, title) = kind_of(error, advice.needs_a_person);
         Self {
@@ -253,9 +268,6 @@ impl Problem {
 fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'static str) {
     match error {
         Error::Store(error) => match error.as_ref() {
-            StoreError::NoSuchConnection { .. } => {
-                (StatusCode::NOT_FOUND, "/problems/no-such-connection", "there is no such connection")
-            }
             StoreError::NameTaken { .. } => {
                 (StatusCode::CONFLICT, "/problems/name-taken", "the name is taken")
             }

@@ -7,10 +7,20 @@ use crate::problem::{Advise, Problem};
 use crate::tally::Tally;
 use perennial::core::UnixTime;
 use perennial::store::StoreError;
-use perennial::{Error, Keeper};
+use perennial::{Error, HandOut, Keeper};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// So many look into the store at a time; who comes next waits without a thread.
+const READERS: usize = 16;
+
+/// So long a store is waited for by who has a token at hand.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The caller's own patience ends before this.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What every request works with.
 pub(crate) struct Shared {
@@ -19,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) doorman: Doorman,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
+    readers: Semaphore,
     config: RwLock<Arc<Config>>,
     advise: Box<Advise>,
 }
@@ -46,6 +57,7 @@ impl Shared {
             doorman,
             tally: Tally::default(),
             health: Health::default(),
+            readers: Semaphore::new(READERS),
             config: RwLock::new(Arc::new(config)),
             advise,
         }
@@ -89,13 +101,19 @@ impl Shared {
         patience: Duration,
     ) -> Result<Arc<Entry>, Problem> {
         let wanted = i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX);
-        if let Some(entry) = self.at_hand(name, wanted, self.keeper.now()) {
+        let now = self.keeper.now();
+        if let Some(entry) = self.at_hand(name, wanted, now) {
             return Ok(entry);
         }
-        let fetched = match tokio::time::timeout(patience, self.keeper.fetch(name, min_ttl)).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(Error::Deadline),
-        };
+        // What is known not to live long enough needs a refresh, or what a sibling's has brought: either is a flight's.
+        let is_spent = self.hot.get(name).is_some_and(|entry| entry.left(now) < wanted.max(1));
+        let outcome = tokio::time::timeout(patience, async {
+            if !is_spent && let Some(hand_out) = self.look_into_the_store(name, min_ttl).await? {
+                return Ok(hand_out);
+            }
+            self.keeper.fetch(name, min_ttl).await
+        });
+        let fetched = outcome.await.unwrap_or(Err(Error::Deadline));
         let now = self.keeper.now();
         match fetched {
             Ok(hand_out) => {
@@ -105,6 +123,33 @@ impl Shared {
                 Ok(entry)
             }
             Err(error) => self.in_need(name, &error, now),
+        }
+    }
+
+    /// What the store holds, if it lives long enough: a flight that is under way is not waited for (law 9). Where a token
+    /// is at hand that only was to be looked after, a store that takes its time is not waited for either.
+    async fn look_into_the_store(
+        self: &Arc<Self>,
+        name: &str,
+        min_ttl: Duration,
+    ) -> Result<Option<HandOut>, Error> {
+        let (shared, own) = (Arc::clone(self), name.to_owned());
+        let looking = tokio::spawn(async move {
+            let _place = shared.readers.acquire().await;
+            let reading = Arc::clone(&shared);
+            let looked = tokio::task::spawn_blocking(move || reading.keeper.peek(&own, min_ttl)).await;
+            let looked =
+                looked.unwrap_or_else(|_| Err(Error::Internal("a look into the store ended".to_owned())));
+            if let Ok(Some(hand_out)) = &looked {
+                shared.hot.put(hand_out.clone(), shared.keeper.now());
+            }
+            looked
+        });
+        let patience = if self.hot.get(name).is_some() { STORE_PATIENCE } else { LONGEST };
+        match tokio::time::timeout(patience, looking).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(_)) => Err(Error::Internal("a look into the store ended".to_owned())),
+            Err(_) => Err(Error::Deadline),
         }
     }
 

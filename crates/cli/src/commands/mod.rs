@@ -2,6 +2,7 @@
 
 pub(crate) mod add;
 pub(crate) mod adopt;
+pub(crate) mod alert;
 pub(crate) mod backup;
 pub(crate) mod call;
 pub(crate) mod client;

@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use subtle::ConstantTimeEq as _;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -130,6 +131,9 @@ pub enum ClientsError {
     },
 }
 
+/// What tells one file from another at the same place: its number and when it was written.
+pub(crate) type Mark = (u64, SystemTime);
+
 /// The file of client keys.
 #[derive(Clone, Debug)]
 pub struct ClientFile {
@@ -235,7 +239,7 @@ impl ClientFile {
     }
 
     /// What tells that the file is another one now.
-    pub(crate) fn mark(&self) -> Option<(u64, std::time::SystemTime)> {
+    pub(crate) fn mark(&self) -> Option<Mark> {
         let metadata = fs::metadata(&self.path).ok()?;
         Some((metadata.ino(), metadata.modified().ok()?))
     }

@@ -23,7 +23,7 @@ pub(crate) use peers::Peers;
 
 use crate::config::Config;
 use crate::problem::Problem;
-use clients::{Key, Registry};
+use clients::{ClientFile, Key, Mark, Registry};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use perennial::core::UnixTime;
@@ -47,6 +47,8 @@ pub(crate) struct Doorman {
     peers: RwLock<Arc<Peers>>,
     names: RwLock<Arc<Names>>,
     failures: Failures,
+    /// Where client keys stand, and what the file was when it was read last.
+    file: Option<(ClientFile, Mutex<Option<Mark>>)>,
     /// Grows whenever somebody may have lost a right: what was remembered before is asked anew.
     edition: AtomicU64,
 }
@@ -60,9 +62,15 @@ pub(crate) struct Remembered {
 }
 
 impl Doorman {
-    pub(crate) fn new(config: &Config, registry: Registry) -> Result<Self, String> {
+    pub(crate) fn new(config: &Config, file: Option<ClientFile>) -> Result<Self, String> {
+        let mark = file.as_ref().and_then(ClientFile::mark);
+        let registry = match &file {
+            Some(file) => file.registry().map_err(|error| error.to_string())?,
+            None => Registry::default(),
+        };
         Ok(Self {
             registry: RwLock::new(Arc::new(registry)),
+            file: file.map(|file| (file, Mutex::new(mark))),
             peers: RwLock::new(Arc::new(Peers::new(&config.access.peer)?)),
             names: RwLock::new(Arc::new(Names::new(&config.listen))),
             failures: Failures::new(config.access.failures_per_minute),
@@ -80,15 +88,38 @@ impl Doorman {
         Ok(())
     }
 
-    /// Takes the client keys over as they stand in the file now; their last uses stay.
-    pub(crate) fn renew(&self, registry: Registry) {
-        let mut kept = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-        registry.remember_uses_of(&kept);
-        *kept = Arc::new(registry);
-        self.edition.fetch_add(1, Ordering::AcqRel);
+    /// Takes the client keys over where the file is another one than before; their last uses stay. A file that cannot be
+    /// read changes nothing.
+    pub(crate) fn look_for_keys(&self) {
+        let Some((file, mark)) = &self.file else { return };
+        let mut mark = mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = file.mark();
+        if *mark == now {
+            return;
+        }
+        *mark = now;
+        match file.registry() {
+            Ok(registry) => {
+                let mut kept = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+                registry.remember_uses_of(&kept);
+                *kept = Arc::new(registry);
+                self.edition.fetch_add(1, Ordering::AcqRel);
+                tracing::info!("client keys read anew");
+            }
+            Err(error) => tracing::error!(%error, "client keys stay as they were"),
+        }
     }
 
-    pub(crate) fn registry(&self) -> Arc<Registry> {
+    /// Writes down when keys were last used. Nobody fails for that.
+    pub(crate) fn put_uses(&self) {
+        if let Some((file, _)) = &self.file
+            && let Err(error) = file.put_uses(&self.registry())
+        {
+            tracing::warn!(%error, "when client keys were last used could not be written down");
+        }
+    }
+
+    fn registry(&self) -> Arc<Registry> {
         Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -145,7 +176,12 @@ impl Doorman {
         if let Some(wait) = self.failures.turned_away(from, now) {
             return Err(Problem::failed_too_often(wait));
         }
-        let found = key.and_then(|key| self.registry().find(key, now));
+        let find = || key.and_then(|key| self.registry().find(key, now));
+        // One that was made a moment ago is good at once.
+        let found = find().or_else(|| {
+            self.look_for_keys();
+            find()
+        });
         found.ok_or_else(|| {
             self.failures.note(from, now);
             Problem::wrong_key()

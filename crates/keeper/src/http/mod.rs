@@ -11,16 +11,20 @@
 //! | `certificate` | names the certificate that was refused |
 //! | `body` | reads an answer's body, bounded, and undoes its content coding |
 //! | [`api`] | a request to the API behind a grant |
+//! | `post` | a message to somebody who is told something |
 
 pub mod api;
 mod body;
 mod certificate;
 mod connect;
+mod post;
 
 pub use api::{ApiRequest, ApiResponse};
 pub(crate) use certificate::failure as tls_failure;
 pub use connect::{Options, OptionsError, Resolve};
 pub(crate) use connect::{client_config, client_config_trusting_only, innermost};
+
+pub use post::Posted;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};

@@ -1,0 +1,9 @@
+//! What callers see: tokens, connections, keys, the standard door.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod connections;
+mod standard;
+mod tokens;
