@@ -96,8 +96,7 @@ fn filled(place: &Place, made: impl Fn(u64) -> Parcel) -> Value {
     let store = place.open();
     let begun = Instant::now();
     for first in (0..place.count).step_by(AT_ONCE as usize) {
-        let parcels: Vec<Parcel> =
-            (first..place.count.min(first + AT_ONCE)).map(&made).collect();
+        let parcels: Vec<Parcel> = (first..place.count.min(first + AT_ONCE)).map(&made).collect();
         store.add_all(&parcels).into_iter().for_each(|taken| taken.unwrap());
     }
     let seconds = begun.elapsed().as_secs_f64();
