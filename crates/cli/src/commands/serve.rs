@@ -2,7 +2,7 @@
 
 use crate::daemon::{self, ConfigOptions};
 use crate::exit::Exit;
-use crate::place::Place;
+use crate::place::{Kind, Place};
 use crate::session::Session;
 use crate::signals::AskedToEnd;
 use crate::trouble::Trouble;
@@ -97,6 +97,12 @@ impl Serve {
         let parts = Parts {
             config,
             keeper,
+            http: session.http_options(),
+            hints: perennial_daemon::alerts::Place {
+                tenant: session.globals.tenant.clone(),
+                words: place.store.clone(),
+                is_directory: place.kind == Kind::SapSample,
+            },
             advise: Box::new(move |error, connection| advice(error, connection, &place)),
             places: daemon::places(),
         };

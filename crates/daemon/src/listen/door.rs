@@ -20,6 +20,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+/// In which whoever could use a store by itself says which one it means.
+const MEANT_STORE: &str = "perennial-store";
+
 pub(crate) struct Door {
     shared: Arc<Shared>,
     router: Router,
@@ -53,6 +56,12 @@ impl Door {
     fn caller(&self, request: &Request<Incoming>, now: UnixTime) -> Result<Option<Arc<Caller>>, Problem> {
         let headers = request.headers();
         self.shared.doorman.check_address(&self.from, headers)?;
+        if let From::Unix { .. } = self.from
+            && let Some(meant) = headers.get(MEANT_STORE)
+            && meant.as_bytes() != self.shared.keeper.store().address().as_bytes()
+        {
+            return Err(Problem::other_store());
+        }
         if api::is_open(request.uri().path()) {
             return Ok(None);
         }
