@@ -12,6 +12,7 @@
 //! | `follow` | what changes in the store | 9 |
 //! | `api` | what may be asked, path by path | 10 |
 //! | `admin` | alive, ready, numbers | |
+//! | [`service`] | what a service manager is told | |
 //! | `problem` | why there is no answer (RFC 9457) | |
 //! | `shared`, `tally` | what every request works with; what is counted | |
 
@@ -25,6 +26,7 @@ mod follow;
 mod hot;
 mod listen;
 mod problem;
+pub mod service;
 mod shared;
 mod tally;
 

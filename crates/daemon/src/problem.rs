@@ -233,6 +233,11 @@ impl Problem {
         .next("an administrator adds the name: hosts under [listen] in the configuration")
     }
 
+    pub(crate) fn other_store() -> Self {
+        let detail = "this daemon serves another store than the one that is meant";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "/problems/other-store", "another store is meant", detail)
+    }
+
     pub(crate) fn foreign_page() -> Self {
         let detail = "the request comes from a web page that is not known here";
         Self::new(StatusCode::FORBIDDEN, "/problems/foreign-page", "this page may not call", detail)

@@ -111,7 +111,11 @@ impl Runner {
     /// Wall time, and peak memory in KiB.
     fn run(&self) -> Result<(Duration, u64)> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.variables.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let started = Instant::now();
         let mut child = command.spawn()?;
         let ended = child.wait4()?;

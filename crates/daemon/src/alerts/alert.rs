@@ -131,9 +131,14 @@ pub(super) fn of_connection(seen: &Seen, tenant: &str, now: UnixTime) -> Map<Str
     }))
 }
 
-/// Whole days.
+/// Days, a day that has begun among them: at the bell of seven days it is seven.
 pub(super) fn days_left(ends: UnixTime, now: UnixTime) -> i64 {
-    ends.since(now).max(0) / DAY
+    ends.since(now).max(0).saturating_add(DAY - 1) / DAY
+}
+
+/// `in 7 days`.
+pub(super) fn in_days(left: i64) -> String {
+    if left == 1 { "within a day".to_owned() } else { format!("in {left} days") }
 }
 
 pub(super) const DAY: i64 = 24 * 3600;

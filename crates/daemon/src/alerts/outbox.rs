@@ -73,8 +73,8 @@ impl Inner {
         (self.next - 1, true)
     }
 
-    /// Drops what there is no room for; returns it, and what was told before of such losses.
-    fn drop_oldest(&mut self, sink: &str, most: usize) -> (Vec<u64>, Option<Arc<Message>>) {
+    /// Drops what there is no room for; returns it, and the message that waits and tells of earlier losses.
+    fn drop_oldest(&mut self, sink: &str, most: usize) -> (Vec<u64>, Option<(u64, Arc<Message>)>) {
         let Some(waiting) = self.waiting.get_mut(sink) else { return (Vec::new(), None) };
         let tells_of_losses = |one: &Waiting| one.message.body["type"] == LOST;
         let mut dropped = Vec::new();
@@ -85,8 +85,8 @@ impl Inner {
             waiting.remove(&number);
             dropped.push(number);
         }
-        let before = waiting.values().find(|one| tells_of_losses(one)).map(|one| Arc::clone(&one.message));
-        (dropped, before)
+        let told = waiting.iter().find(|(_, one)| tells_of_losses(one));
+        (dropped, told.map(|(number, one)| (*number, Arc::clone(&one.message))))
     }
 }
 
@@ -141,12 +141,9 @@ impl Outbox {
             return;
         }
         let sinks = self.inner().sinks.clone();
-        for (sink, _) in &sinks {
+        for (sink, most) in &sinks {
             self.write_down(sink, messages);
-        }
-        let lost = sinks.iter().filter_map(|(sink, most)| Some((sink, self.make_room(sink, *most, now)?)));
-        for (sink, message) in lost {
-            self.write_down(sink, &[message]);
+            self.make_room(sink, *most, now);
         }
         self.count(&self.inner());
         self.news.notify_waiters();
@@ -164,7 +161,8 @@ impl Outbox {
         self.news.notify_waiters();
     }
 
-    /// What the sink is to do next, by the time since boot; `but` is left alone, and so is what others may be added to, unless it `ends`.
+    /// What the sink is to do next, by the time since boot; `but` is left alone, and so is what may still grow, unless it
+    /// `ends`.
     pub(super) fn next(&self, sink: &str, now: Duration, ends: bool, but: &BTreeSet<u64>) -> Next {
         let inner = self.inner();
         let Some(waiting) = inner.waiting.get(sink) else { return Next::Nothing };
@@ -243,21 +241,27 @@ impl Outbox {
         }
     }
 
-    /// The oldest goes where there is no room, what is over before what is not; returns the message that tells it.
-    fn make_room(&self, sink: &str, most: usize, now: UnixTime) -> Option<Message> {
-        let (dropped, before) = self.inner().drop_oldest(sink, most);
-        for number in &dropped {
-            let _ = fs::remove_file(self.path(*number, sink));
+    /// The oldest goes where there is no room, what is over before what is not; and that is told. What was told of it
+    /// before and has not been delivered is told anew, with all of it, under another id.
+    fn make_room(&self, sink: &str, most: usize, now: UnixTime) {
+        let (mut dropped, told) = self.inner().drop_oldest(sink, most);
+        let count = dropped.len() as u64;
+        if count == 0 {
+            return;
         }
-        let count = u64::try_from(dropped.len()).ok().filter(|count| *count > 0)?;
         self.tally.add_dropped(count);
         tracing::warn!(count, sink, "too many alerts wait for this sink: the oldest were dropped");
-        let Some(before) = before else { return Some(Message::lost(count, now, now)) };
-        let counted = before.body["data"]["count"].as_u64().unwrap_or(0);
-        let mut lost = Message::lost(counted + count, UnixTime(before.made), now);
-        (lost.id, lost.made) = (before.id.clone(), before.made);
-        lost.body["id"] = before.body["id"].clone();
-        Some(lost)
+        let counted = told.as_ref().and_then(|(_, told)| told.body["data"]["count"].as_u64()).unwrap_or(0);
+        let since = told.as_ref().map_or(now, |(_, told)| UnixTime(told.made));
+        let lost = Message { made: since.0, ..Message::lost(counted + count, since, now) };
+        self.write_down(sink, &[lost]);
+        if let Some((number, _)) = told {
+            self.inner().waiting.get_mut(sink).and_then(|waiting| waiting.remove(&number));
+            dropped.push(number);
+        }
+        for number in dropped {
+            let _ = fs::remove_file(self.path(number, sink));
+        }
     }
 
     fn count(&self, inner: &Inner) {

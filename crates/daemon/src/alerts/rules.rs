@@ -11,7 +11,7 @@
 //!
 //! Uncertain and backing_off are not told while their authorization server is known to fail for all.
 
-use super::alert::{self, Alert, DAY, days_left, in_brackets, of_connection, rfc3339};
+use super::alert::{self, Alert, DAY, days_left, in_brackets, in_days, of_connection, rfc3339};
 use super::condition::{Condition, Level, Manner, Tell};
 use super::hint::Place;
 use super::seen::{Seen, Vitals};
@@ -149,7 +149,7 @@ impl Rules {
         if tell != Tell::Nothing || !is_same {
             self.note_end(&key, end);
         }
-        let left = end.map_or(0, |end| days_left(UnixTime(end), now));
+        let left = in_days(end.map_or(0, |end| days_left(UnixTime(end), now)));
         let (text, label, hint) = match tell {
             Tell::Nothing => return None,
             Tell::Began => {
@@ -157,10 +157,10 @@ impl Rules {
                     end.map_or_else(|| "a time that is not known".to_owned(), |end| rfc3339(UnixTime(end)));
                 let fault = in_brackets(seen.fault.as_ref());
                 let hint = self.place.of_end(&seen.name);
-                (format!("its refresh token ends in {left} days, at {at}{fault}"), rang, Some(hint))
+                (format!("its refresh token ends {left}, at {at}{fault}"), rang, Some(hint))
             }
             Tell::Recovered => {
-                (format!("its refresh token was renewed and ends in {left} days"), "renewed".to_owned(), None)
+                (format!("its refresh token was renewed and ends {left}"), "renewed".to_owned(), None)
             }
         };
         self.of_connection(seen, Told { label, hint, ..Told::new(event, &key, tell, text) }, now)

@@ -2,7 +2,7 @@
 //!
 //! | path | file | right |
 //! |---|---|---|
-//! | `GET /v1/connections/{name}/token`, `POST /v1/tokens` | [`token`] | token |
+//! | `GET /v1/connections/{name}/token`, `POST …/rejected`, `POST /v1/tokens` | [`token`] | token |
 //! | `/v1/connections…` | `connections` | admin; a list of names: any |
 //! | `ANY /v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
@@ -87,6 +87,7 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(token::token))
         .routes(routes!(token::tokens))
+        .routes(routes!(token::rejected))
         .routes(routes!(connections::list, connections::add))
         .routes(routes!(connections::show, connections::remove))
         .routes(routes!(connections::refresh))

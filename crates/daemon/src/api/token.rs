@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use perennial::core::AccessToken;
 use perennial::core::schedule::DEFAULT_MIN_TTL;
 use perennial::core::time::parse_duration;
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,40 @@ pub(crate) async fn token(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ETAG, entry.etag.clone());
     Ok(response)
+}
+
+/// The token that the API has rejected.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rejected {
+    /// The access token.
+    access_token: String,
+}
+
+/// Say that the API has rejected an access token
+///
+/// The one in force comes back if it is another by now, else one refresh is made, at most one in five minutes.
+#[utoipa::path(
+    post, path = "/v1/connections/{name}/rejected", tag = "tokens", request_body = Rejected,
+    params(("name" = String, Path, description = "The connection")),
+    responses(
+        (status = 200, description = "Another access token", body = Token),
+        (status = "4XX", description = "Why there is none", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is none now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn rejected(
+    shared: Daemon,
+    caller: Asked,
+    Segment(name): Segment,
+    Body(rejected): Body<Rejected>,
+) -> Result<Response, Problem> {
+    caller.check(Right::Token, &name)?;
+    let token = AccessToken::new(rejected.access_token);
+    let newer = shared.keeper.rejected(&name, &token).await.map_err(|error| shared.problem(&error, &name))?;
+    let entry = shared.hot.put(newer, shared.keeper.now());
+    Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(Token::of(&entry, &shared)))
+        .into_response())
 }
 
 /// Tokens of many connections.

@@ -20,6 +20,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+/// In which whoever could use a store by itself says which one it means.
+const MEANT_STORE: &str = "perennial-store";
+
 pub(crate) struct Door {
     shared: Arc<Shared>,
     router: Router,
@@ -55,6 +58,12 @@ impl Door {
         // Nobody else wants it: a connection's requests come one after the other.
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.doorman.check_address(&self.from, headers, &mut memory)?;
+        if let From::Unix { .. } = self.from
+            && let Some(meant) = headers.get(MEANT_STORE)
+            && meant.as_bytes() != self.shared.keeper.store().address().as_bytes()
+        {
+            return Err(Problem::other_store());
+        }
         if api::is_open(request.uri().path()) {
             return Ok(None);
         }

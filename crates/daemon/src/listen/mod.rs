@@ -155,6 +155,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &tokio::task::JoinHandle<()>> {
+        self.tasks.iter()
+    }
+
     /// Returns when nothing is accepted any more and every connection has ended its last request.
     pub(crate) async fn ended(&mut self) {
         for task in &mut self.tasks {

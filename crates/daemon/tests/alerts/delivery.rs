@@ -26,7 +26,7 @@ async fn a_webhook_is_signed_and_sent_again_until_it_is_taken() {
         assert_eq!(body["data"]["connection"], "acme");
         assert_eq!(body["data"]["tenant"], "default");
         assert_eq!(body["data"]["state"], "needs_reauthorization");
-        assert_eq!(body["data"]["days_left"], 179);
+        assert_eq!(body["data"]["days_left"], 180);
         assert!(body["data"]["hint"].as_str().unwrap().contains("perennial reauthorize acme"), "{body}");
         assert_eq!(body["id"], request.headers["webhook-id"].as_str());
         ids.push(request.headers["webhook-id"].clone());

@@ -22,7 +22,7 @@ async fn what_was_told_is_not_told_again_by_the_next_process_but_its_end_is() {
     assert_eq!(told[1]["type"], "refresh_token.dies");
     assert_eq!(
         (&told[1]["data"]["connection"], &told[1]["data"]["days_left"]),
-        (&"globex".into(), &19.into())
+        (&"globex".into(), &20.into())
     );
     alerts.stop(SOON).await;
 
