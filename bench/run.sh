@@ -43,8 +43,17 @@ kill "$sandbox_pid"
 wait "$sandbox_pid" || true
 sandbox_pid=
 
+# The same connection once more, in a sealed database.
+mkdir -m 700 "$scratch/sealed"
+store="sqlite:$scratch/sealed/perennial.db"
+key="file:$scratch/sealed/master.key"
+sealed=("PERENNIAL_STORE=$store" "PERENNIAL_MASTER_KEY=$key")
+"${bare[@]}" "${sealed[@]}" "$perennial_bin" import "$dir" >/dev/null
+
 floor_bin="$target/floor/release/floor"
-if [[ $("$floor_bin" "$dir") != "$("${bare[@]}" "$perennial_bin" token --dir "$dir")" ]]; then
+expected="$("$floor_bin" "$dir")"
+if [[ $expected != "$("${bare[@]}" "$perennial_bin" token --dir "$dir")" ||
+  $expected != "$("${bare[@]}" "${sealed[@]}" "$perennial_bin" token)" ]]; then
   echo "error: the two commands print different tokens, so their times cannot be compared" >&2
   exit 1
 fi
@@ -55,7 +64,7 @@ mkdir -p bench/results
   echo "$(date -u +%Y-%m-%d), $(uname -sm), $(getconf _NPROCESSORS_ONLN) processors, $(rustc --version)"
   echo
   "${bare[@]}" \
-    "$target/floor/release/race" "$pairs" "$floor_bin" "$perennial_bin" "$dir"
+    "$target/floor/release/race" "$pairs" "$floor_bin" "$perennial_bin" "$dir" "$store" "$key"
 } | tee "$results"
 echo
 echo "written to $results"

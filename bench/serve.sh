@@ -162,7 +162,7 @@ storm() {
   done
 }
 
-build
+if [[ -z ${SKIP_BUILD:-} ]]; then build; fi
 : >"$results"
 if [[ $parts == *idle* || $parts == *hand-outs* ]]; then
   fill

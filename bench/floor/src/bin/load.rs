@@ -38,20 +38,23 @@ async fn main() -> Result<()> {
         let work = Rc::clone(&work);
         asking.push(if address.contains('/') {
             let stream = UnixStream::connect(address).await?;
-            local.spawn_local(async move { work.ask(stream, ending).await.map_err(|error| error.to_string()) })
+            local
+                .spawn_local(async move { work.ask(stream, ending).await.map_err(|error| error.to_string()) })
         } else {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            local.spawn_local(async move { work.ask(stream, ending).await.map_err(|error| error.to_string()) })
+            local
+                .spawn_local(async move { work.ask(stream, ending).await.map_err(|error| error.to_string()) })
         });
     }
-    local.run_until(async {
-        for asks in asking {
-            asks.await??;
-        }
-        Ok::<(), Box<dyn Error>>(())
-    })
-    .await?;
+    local
+        .run_until(async {
+            for asks in asking {
+                asks.await??;
+            }
+            Ok::<(), Box<dyn Error>>(())
+        })
+        .await?;
     let took = begun.elapsed();
     let (busy, own_busy) = (cpu_time(pid)? - before, cpu_time("self")? - own_before);
     let answered = work.answered.get();
@@ -80,9 +83,11 @@ struct Work {
 impl Work {
     fn new(names: &str, address: &str, left: u64) -> Self {
         let host = if address.contains('/') { "localhost" } else { address };
-        let key = env::var("LOAD_KEY").map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
+        let key = env::var("LOAD_KEY").ok().filter(|key| !key.is_empty());
+        let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
         let request = |name: &str| {
-            format!("GET /v1/connections/{name}/token HTTP/1.1\r\nhost: {host}\r\n{key}accept: */*\r\n\r\n").into_bytes()
+            format!("GET /v1/connections/{name}/token HTTP/1.1\r\nhost: {host}\r\n{key}accept: */*\r\n\r\n")
+                .into_bytes()
         };
         let requests = names.lines().map(request).collect();
         Self { requests, left: Cell::new(left), answered: Cell::new(0), bytes: Cell::new(0) }

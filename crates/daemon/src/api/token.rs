@@ -109,7 +109,7 @@ pub(crate) async fn token(
     let mut response = if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == entry.etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        entry.answer(shared.keeper.now()).into_response()
+        entry.answer(shared.keeper.now()).body.into_response()
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

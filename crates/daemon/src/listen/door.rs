@@ -5,6 +5,7 @@ use super::Answer;
 use crate::access::{Caller, From, Memory};
 use crate::api;
 use crate::config::Right;
+use crate::hot::Written;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use axum::Router;
@@ -85,16 +86,16 @@ impl Door {
             return None;
         }
         let entry = self.shared.at_hand(name, min_ttl, now)?;
-        let known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == entry.etag);
-        let body = if known { None } else { Some(entry.answer(now)) };
-        let mut response = Response::new(Answer::Whole(body));
+        let Written { etag, body } = entry.answer(now);
+        let known = request.headers().get(IF_NONE_MATCH) == Some(&etag);
+        let mut response = Response::new(Answer::Whole((!known).then_some(body)));
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(ETAG, entry.etag.clone());
+        headers.insert(ETAG, etag);
         Some(response)
     }
 }
