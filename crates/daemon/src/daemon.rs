@@ -129,7 +129,7 @@ impl Daemon {
             None => None,
         };
         let alerts = Arc::new(alerts);
-        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise));
+        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise, http));
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());

@@ -6,8 +6,10 @@ use crate::admin::survey::Survey;
 use crate::config::Config;
 use crate::hot::{Entry, Hot, Look};
 use crate::problem::{Advise, Problem};
+use crate::proxy::Proxy;
 use crate::tally::Tally;
 use perennial::core::UnixTime;
+use perennial::http;
 use perennial::scheduler::Scheduler;
 use perennial::store::StoreError;
 use perennial::{Error, HandOut, Keeper};
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) hot: Hot,
     pub(crate) doorman: Doorman,
+    pub(crate) proxy: Proxy,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
     pub(crate) survey: Survey,
@@ -46,8 +49,10 @@ impl Shared {
         config: Config,
         doorman: Doorman,
         advise: Box<Advise>,
+        http: http::Options,
     ) -> Self {
         Self {
+            proxy: Proxy::new(http, config.proxy.idle_connections, config.limits.resident),
             started: keeper.now(),
             keeper,
             scheduler,

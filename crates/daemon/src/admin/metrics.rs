@@ -87,6 +87,12 @@ fn of_requests(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let help = "Requests for an access token. fresh: out of memory; stale: out of memory, and renewed meanwhile; fetched: \
                 out of the store or by a refresh; in_need: out of memory, because nothing newer could be had; refused: none.";
     page.counters("perennial_hand_outs", help, "freshness", hand_outs)?;
+    let forwarded = classes.into_iter().zip(tally.forwarded.iter().map(|count| count.get()));
+    let help = "API calls forwarded, by the class of their answer's status.";
+    page.counters("perennial_forwarded", help, "class", forwarded)?;
+    let help = "API calls that the API rejected, by whether they were sent once more with another token.";
+    let again = [("yes", tally.sent_again.get()), ("no", tally.not_sent_again.get())];
+    page.counters("perennial_rejected", help, "sent_again", again)?;
     page.counter("perennial_strangers", "Requests that showed no good key.", tally.strangers.get())?;
     page.gauge("perennial_sockets", "Sockets that are open.", signed(tally.sockets.get()))?;
     let help = "Sockets that were closed at once, because there were too many.";

@@ -19,6 +19,7 @@ pub(crate) use extract::{Body, Query, Segment};
 use crate::access::Caller;
 use crate::admin;
 use crate::problem::Problem;
+use crate::proxy;
 use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body as AnyBody;
@@ -116,6 +117,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         move || async move { ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], description) };
     router
         .route("/openapi.json", axum::routing::get(describe))
+        .route("/v1/connections/{name}/proxy/{*path}", axum::routing::any(proxy::forward))
+        .route("/v1/connections/{name}/proxy/", axum::routing::any(proxy::forward))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .with_state(Arc::clone(shared))
