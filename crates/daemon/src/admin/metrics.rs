@@ -70,7 +70,7 @@ fn of_the_process(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
 fn of_requests(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let tally = &shared.tally;
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    let answers = classes.into_iter().zip(tally.answers.iter().map(|count| count.get()));
+    let answers = classes.into_iter().zip(tally.answers.iter().map(crate::tally::Count::get));
     page.counters(
         "perennial_requests",
         "Requests answered, by the class of their status.",
@@ -87,7 +87,7 @@ fn of_requests(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let help = "Requests for an access token. fresh: out of memory; stale: out of memory, and renewed meanwhile; fetched: \
                 out of the store or by a refresh; in_need: out of memory, because nothing newer could be had; refused: none.";
     page.counters("perennial_hand_outs", help, "freshness", hand_outs)?;
-    let forwarded = classes.into_iter().zip(tally.forwarded.iter().map(|count| count.get()));
+    let forwarded = classes.into_iter().zip(tally.forwarded.iter().map(crate::tally::Count::get));
     let help = "API calls forwarded, by the class of their answer's status.";
     page.counters("perennial_forwarded", help, "class", forwarded)?;
     let help = "API calls that the API rejected, by whether they were sent once more with another token.";
