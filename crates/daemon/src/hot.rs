@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 /// read may have been announced before it was here.
 const SEEN_ANEW: i64 = 4;
 
-/// And from then on after this many: against changes that nobody announces (another name).
+/// And from then on after this many to twice as many: against changes that nobody announces (another name).
 const LOOKED_AFTER: i64 = 30;
 
 /// A refresh ahead that did not work is not tried again before this many seconds.
@@ -34,6 +34,7 @@ pub(crate) struct Hot {
     /// When the access tokens that are in use are to be renewed, the earliest first.
     ahead: Mutex<BinaryHeap<Reverse<(i64, String)>>>,
     capacity: usize,
+    turn: AtomicI64,
 }
 
 /// A token in use.
@@ -72,7 +73,7 @@ pub(crate) enum Look {
 
 impl Hot {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: Cache::new(capacity), ahead: Mutex::default(), capacity }
+        Self { entries: Cache::new(capacity), ahead: Mutex::default(), capacity, turn: AtomicI64::new(0) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Entry>> {
@@ -82,13 +83,13 @@ impl Hot {
     /// Keeps what was handed out. The same tokens as before are looked after less often.
     pub(crate) fn put(&self, hand_out: HandOut, now: UnixTime) -> Arc<Entry> {
         let name = hand_out.connection.clone();
-        let known = self.entries.peek(&name);
-        let is_known = known.as_ref().is_some_and(|known| known.is_of(&hand_out));
-        let entry = Arc::new(Entry::new(hand_out, now, is_known));
-        if let Some(known) = known.filter(|_| is_known) {
-            entry.is_asked_for.store(known.is_asked_for.load(Ordering::Relaxed), Ordering::Relaxed);
-            entry.ahead_from.store(known.ahead_from.load(Ordering::Relaxed), Ordering::Relaxed);
+        if let Some(known) = self.entries.peek(&name).filter(|known| known.is_of(&hand_out)) {
+            // Not all at once again that were read at once.
+            let spread = self.turn.fetch_add(1, Ordering::Relaxed).rem_euclid(LOOKED_AFTER);
+            known.look_again_at.store(now.0 + LOOKED_AFTER + spread, Ordering::Relaxed);
+            return known;
         }
+        let entry = Arc::new(Entry::new(hand_out, now));
         self.entries.insert(name, Arc::clone(&entry));
         entry
     }
@@ -145,7 +146,7 @@ impl Hot {
 }
 
 impl Entry {
-    fn new(hand_out: HandOut, now: UnixTime, is_known: bool) -> Self {
+    fn new(hand_out: HandOut, now: UnixTime) -> Self {
         let whole = json!({
             "access_token": hand_out.access_token.expose(),
             "token_type": hand_out.token_type,
@@ -163,13 +164,12 @@ impl Entry {
         let print = hand_out.access_token.fingerprint();
         let etag = HeaderValue::try_from(format!("\"{}-{print}\"", hand_out.generation))
             .unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        let look_again_at = now.0 + if is_known { LOOKED_AFTER } else { SEEN_ANEW };
         Self {
             hand_out,
             written: Mutex::new((i64::MIN, Written { etag: etag.clone(), body: Bytes::new() })),
             etag,
             behind,
-            look_again_at: AtomicI64::new(look_again_at),
+            look_again_at: AtomicI64::new(now.0 + SEEN_ANEW),
             is_asked_for: AtomicBool::new(false),
             ahead_from: AtomicI64::new(i64::MIN),
         }
@@ -214,6 +214,8 @@ impl Entry {
     fn is_of(&self, other: &HandOut) -> bool {
         self.hand_out.id == other.id
             && self.hand_out.generation == other.generation
+            && self.hand_out.expires_at == other.expires_at
+            && self.hand_out.base == other.base
             && self.hand_out.access_token == other.access_token
     }
 

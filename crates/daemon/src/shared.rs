@@ -90,6 +90,11 @@ impl Shared {
                 self.tally.stale.add();
                 self.renew_ahead(name);
             }
+            // It is known already that the store cannot be read: nobody waits to find that out once more (law 9).
+            Look::Old if !self.health.is_readable() => {
+                entry.keep(now);
+                self.tally.in_need.add();
+            }
             Look::Old | Look::Spent => return None,
         }
         self.hot.note_asked(&entry);
