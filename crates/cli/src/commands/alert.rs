@@ -1,16 +1,16 @@
 //! `perennial alert test`: does whom a daemon tells of trouble get it? Nothing goes through the outbox, and nothing is
 //! tried again.
 
+use crate::daemon::{self, ConfigOptions};
 use crate::exit::Exit;
 use crate::session::{Session, interruption};
 use crate::signals::AskedToEnd;
 use crate::trouble::Trouble;
 use clap::{Args, Subcommand};
-use perennial::http::{self, Http, Resolve};
+use perennial::http::Http;
 use perennial_daemon::Config;
 use perennial_daemon::alerts::{self, Outcome, Tested};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 
 /// Try the alerts of a daemon
 #[derive(Args, Debug)]
@@ -33,18 +33,20 @@ Examples:
   perennial alert test
   perennial alert test --config perennial.toml --json")]
 struct Test {
-    /// The daemon's configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/perennial/perennial.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigOptions,
 }
 
 pub(crate) fn carry_out(session: &Session, alert: &Alert) -> Result<Exit, Trouble> {
     let What::Test(test) = &alert.what;
+    let config = test.config.read()?;
+    let session = &Session::new(daemon::globals_with(&session.globals, &config)?);
     session.start_log();
-    let config = Config::read(&test.config, &[]).map_err(|mistakes| mistaken(&test.config, &mistakes))?;
     if config.alerts.to.is_empty() {
-        let message = format!("{} names nobody to tell", test.config.display());
-        return Err(Trouble::new(Exit::Failed, message, "add a sink to it: [[alerts.to]]"));
+        let file = test.config.file().map(|path| path.display().to_string());
+        let message = format!("{} names nobody to tell", file.as_deref().unwrap_or("the configuration"));
+        let hint = "add a sink to it, [[alerts.to]], as this shows: perennial config example";
+        return Err(Trouble::new(Exit::Failed, message, hint));
     }
     let tested = send(session, &config)?;
     if session.globals.json {
@@ -69,15 +71,7 @@ pub(crate) fn carry_out(session: &Session, alert: &Alert) -> Result<Exit, Troubl
 
 /// Ctrl-C ends what is under way, programs included.
 fn send(session: &Session, config: &Config) -> Result<Vec<Tested>, Trouble> {
-    let resolve: Result<Vec<Resolve>, _> = config.resolve.iter().map(|text| text.parse()).collect();
-    let resolve =
-        resolve.map_err(|error| Trouble::usage(format!("resolve {error}"), "mend the configuration"))?;
-    let own = &session.globals;
-    let http = Http::new(http::Options {
-        ca_cert: config.ca_cert.clone().or_else(|| own.ca_cert.clone()),
-        resolve: own.resolve.iter().cloned().chain(resolve).collect(),
-        direct: false,
-    });
+    let http = Http::new(session.http_options());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut asked_to_end = AskedToEnd::listen()?;
@@ -101,10 +95,4 @@ fn as_json(tested: &Tested) -> Value {
         "took_ms": u64::try_from(tested.took.as_millis()).unwrap_or(u64::MAX),
         "error": failure,
     })
-}
-
-fn mistaken(path: &Path, mistakes: &[perennial_daemon::config::Mistake]) -> Trouble {
-    let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-    let message = format!("{}: {}", path.display(), told.join("; "));
-    Trouble::usage(message, "mend it, or name another: --config FILE")
 }
