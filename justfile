@@ -72,6 +72,10 @@ bench:
 scale *counts:
     bench/scale.sh {{ counts }}
 
+# What the daemon costs, beside a bare server: hand-outs, idleness, a storm of refreshes. See docs/performance.md.
+serve-bench *arguments:
+    bench/serve.sh {{ arguments }}
+
 # cargo-fuzz passes flags that stable refuses (-Zsanitizer=address, coverage). RUSTC_BOOTSTRAP=1 lets the stable
 # compiler take them: so no nightly is needed, and what is fuzzed is what ships. Needs `cargo install cargo-fuzz`
 # and a C++ compiler. What it finds lies in fuzz/artifacts/ and becomes a test.

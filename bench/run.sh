@@ -24,7 +24,9 @@ trap finish EXIT
 # Nobody's own settings, nobody's own rescue files: a handful of variables, as a service has.
 bare=(env -i "PATH=$PATH" "HOME=$scratch/home")
 
-cargo build --release --locked --package perennial-cli --target-dir "$target"
+if [[ -z ${PERENNIAL_BIN:-} ]]; then
+  cargo build --release --locked --package perennial-cli --target-dir "$target"
+fi
 cargo build --release --locked --manifest-path bench/floor/Cargo.toml --target-dir "$target/floor"
 perennial_bin="${PERENNIAL_BIN:-$target/release/perennial}"
 
@@ -43,8 +45,17 @@ kill "$sandbox_pid"
 wait "$sandbox_pid" || true
 sandbox_pid=
 
+# The same connection once more, in a sealed database.
+mkdir -m 700 "$scratch/sealed" "$scratch/keys"
+store="sqlite:$scratch/sealed/perennial.db"
+key="file:$scratch/keys/master.key"
+sealed=("PERENNIAL_STORE=$store" "PERENNIAL_MASTER_KEY=$key")
+"${bare[@]}" "${sealed[@]}" "$perennial_bin" import "$dir" >/dev/null
+
 floor_bin="$target/floor/release/floor"
-if [[ $("$floor_bin" "$dir") != "$("${bare[@]}" "$perennial_bin" token --dir "$dir")" ]]; then
+expected="$("$floor_bin" "$dir")"
+if [[ $expected != "$("${bare[@]}" "$perennial_bin" token --dir "$dir")" ||
+  $expected != "$("${bare[@]}" "${sealed[@]}" "$perennial_bin" token)" ]]; then
   echo "error: the two commands print different tokens, so their times cannot be compared" >&2
   exit 1
 fi
@@ -55,7 +66,7 @@ mkdir -p bench/results
   echo "$(date -u +%Y-%m-%d), $(uname -sm), $(getconf _NPROCESSORS_ONLN) processors, $(rustc --version)"
   echo
   "${bare[@]}" \
-    "$target/floor/release/race" "$pairs" "$floor_bin" "$perennial_bin" "$dir"
+    "$target/floor/release/race" "$pairs" "$floor_bin" "$perennial_bin" "$dir" "$store" "$key"
 } | tee "$results"
 echo
 echo "written to $results"

@@ -19,6 +19,8 @@ pub(crate) const RESOLVE: &str = "PERENNIAL_RESOLVE";
 /// The daemon's configuration. Each of its options is a variable too: `PERENNIAL_SERVE_` and the option's name in
 /// capitals, with `_` for dots.
 pub(crate) const CONFIG: &str = "PERENNIAL_CONFIG";
+/// The unix socket of a running daemon, which `token` and `call` use where there is one.
+pub(crate) const SOCKET: &str = "PERENNIAL_SOCKET";
 /// How long the caller waits.
 pub(crate) const TIMEOUT: &str = "PERENNIAL_TIMEOUT";
 /// How long one token request may take before its outcome counts as unknown.

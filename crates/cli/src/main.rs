@@ -18,6 +18,7 @@ mod signals;
 mod stores;
 mod table;
 mod terminal;
+mod through;
 mod trouble;
 mod words;
 mod xdg;

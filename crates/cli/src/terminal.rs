@@ -31,6 +31,13 @@ pub(crate) fn width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
+/// The lines of the terminal that stdout is; `None` where it is none. One that does not say has as many as they all had
+/// once.
+pub(crate) fn height() -> Option<usize> {
+    let size = termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(if size.ws_row > 0 { usize::from(size.ws_row) } else { 24 })
+}
+
 /// Asks for a line that may be seen. `None` at its end (Ctrl-D).
 pub(crate) fn ask(question: &str) -> io::Result<Option<String>> {
     let mut tty = open()?;

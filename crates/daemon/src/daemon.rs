@@ -2,17 +2,22 @@
 
 use crate::access::Doorman;
 use crate::access::clients::ClientFile;
+use crate::admin::survey;
+use crate::alerts::{self, Alerts, OverKeeper};
 use crate::config::Config;
 use crate::follow;
 use crate::listen::{Certificates, ListenError, Listeners, Serving};
 use crate::problem::Advise;
 use crate::shared::Shared;
 use perennial::Keeper;
+use perennial::clock::SystemClock;
+use perennial::http::{self, Http};
 use perennial::scheduler::{self, Scheduler};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -24,6 +29,10 @@ pub struct Parts {
     pub keeper: Arc<Keeper>,
     /// What is done about errors: see [`plain_advice`](crate::plain_advice).
     pub advise: Box<Advise>,
+    /// How webhooks and API hosts are reached: trust, names, proxies.
+    pub http: http::Options,
+    /// What the commands in alerts name.
+    pub hints: alerts::Place,
     /// Where things lie about which the configuration says nothing.
     pub places: Places,
 }
@@ -39,10 +48,46 @@ pub struct Places {
     pub outbox: Option<PathBuf>,
 }
 
+/// So long alerts may take to be delivered when everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Where nobody is told anything, an outbox that cannot be made is no reason not to start.
+fn start_alerts(
+    config: &Config,
+    watched: Arc<OverKeeper>,
+    http: &http::Options,
+    outbox: PathBuf,
+    place: alerts::Place,
+) -> Result<Option<Alerts>, Refused> {
+    let http = Arc::new(Http::new(http.clone()));
+    let parts = alerts::Parts { watched, http, clock: Arc::new(SystemClock), outbox, place };
+    match Alerts::start(&config.alerts, parts) {
+        Ok(alerts) => Ok(Some(alerts)),
+        Err(error) if config.alerts.to.is_empty() => {
+            tracing::debug!(%error, "no alerts");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Alerts hear which connections have changed.
+fn tell(alerts: &Arc<Option<Alerts>>) -> impl Fn(&[String]) + Send + Sync + 'static {
+    let alerts = Arc::clone(alerts);
+    move |names| {
+        if let Some(alerts) = &*alerts {
+            alerts.changed(names.iter().cloned());
+        }
+    }
+}
+
 /// Why a daemon did not start, or did not take a new configuration over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
+    /// Alerts could not be kept.
+    #[error(transparent)]
+    Outbox(#[from] alerts::OutboxError),
     /// It could not listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -54,7 +99,7 @@ pub enum Refused {
 /// A daemon at work.
 pub struct Daemon {
     shared: Arc<Shared>,
-    scheduler: Arc<Scheduler>,
+    alerts: Arc<Option<Alerts>>,
     certificates: Certificates,
     serving: Serving,
     stop: watch::Sender<bool>,
@@ -69,7 +114,7 @@ impl Daemon {
     /// # Errors
     /// When something that the configuration names is not to be had; then nothing has begun.
     pub fn start(parts: Parts) -> Result<Self, Refused> {
-        let Parts { config, keeper, advise, places } = parts;
+        let Parts { config, keeper, advise, http, hints, places } = parts;
         let file = config.access.clients.clone().or(places.clients).map(ClientFile::at);
         let doorman = Doorman::new(&config, file).map_err(Refused::Config)?;
         let certificates = Certificates::read(&config.listen).map_err(Refused::Config)?;
@@ -78,19 +123,36 @@ impl Daemon {
             scheduler::Options { per_server: config.keep_alive.at_a_time, ..scheduler::Options::default() };
         let keeps_alive = config.keep_alive.enabled;
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&keeper), options));
-        let shared = Arc::new(Shared::new(keeper, config, doorman, advise));
+        let watched = Arc::new(OverKeeper::new(Arc::clone(&keeper), Arc::new(SystemClock)));
+        let alerts = match config.alerts.outbox.clone().or(places.outbox) {
+            Some(outbox) => start_alerts(&config, watched, &http, outbox, hints)?,
+            None => None,
+        };
+        let alerts = Arc::new(alerts);
+        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise, http));
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());
-        let mut duties = vec![tokio::spawn(follow::follow(Arc::clone(&shared), |_| {}))];
+        let mut duties = Vec::new();
+        let mut begin = |name, duty: JoinHandle<()>| {
+            shared.health.relies_on(name, &duty);
+            duties.push(duty);
+        };
+        let follow = follow::follow(Arc::clone(&shared), tell(&alerts));
+        begin("what follows the store", tokio::spawn(follow));
+        begin("what looks at the agenda", tokio::spawn(survey::go_on(Arc::clone(&shared))));
+        begin("what counts refresh tokens", tokio::spawn(survey::count_ends(Arc::clone(&shared))));
         if keeps_alive {
             let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
-            duties.push(tokio::spawn(async move {
+            shared.health.has_a_pulse();
+            let run = async move {
                 scheduler.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-            }));
+            };
+            begin("the scheduler", tokio::spawn(run));
         }
         let serving = listeners.serve(&shared, &certificates, &stopped);
-        Ok(Self { shared, scheduler, certificates, serving, stop, duties, places: names, addresses })
+        serving.tasks().for_each(|task| shared.health.relies_on("a listener", task));
+        Ok(Self { shared, alerts, certificates, serving, stop, duties, places: names, addresses })
     }
 
     /// Where it listens, in words.
@@ -129,6 +191,9 @@ impl Daemon {
                     || before.limits.resident != config.limits.resident,
             ),
         ];
+        if let Some(alerts) = &*self.alerts {
+            alerts.reload(&config.alerts);
+        }
         self.shared.put_config(config);
         Ok(changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect())
     }
@@ -144,22 +209,30 @@ impl Daemon {
             self.shared.keeper.landed().await;
         });
         let in_time = ended.await.is_ok();
-        for duty in &self.duties {
+        for duty in std::mem::take(&mut self.duties) {
             duty.abort();
+            let _ = duty.await;
+        }
+        if let Some(Some(alerts)) = Arc::into_inner(self.alerts) {
+            alerts.stop(LAST_WORDS).await;
         }
         self.shared.doorman.put_uses();
         in_time
     }
 
-    /// True while its duties go on: what a watchdog is told.
+    /// True while its duties go on and its scheduler goes round: what a watchdog is told.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.duties.iter().all(|duty| !duty.is_finished())
+        self.shared.health.ended(self.rounds()).is_empty()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// How often its scheduler has gone round.
     #[must_use]
     pub fn rounds(&self) -> u64 {
-        self.scheduler.load().rounds
+        self.shared.scheduler.load().rounds
     }
 }

@@ -12,6 +12,8 @@
 //! | `follow` | what changes in the store | 9 |
 //! | `api` | what may be asked, path by path | 10 |
 //! | `admin` | alive, ready, numbers | |
+//! | [`service`] | what a service manager is told | |
+//! | `proxy` | API calls for programs that never see a token | 10, 12 |
 //! | `problem` | why there is no answer (RFC 9457) | |
 //! | `shared`, `tally` | what every request works with; what is counted | |
 
@@ -25,6 +27,8 @@ mod follow;
 mod hot;
 mod listen;
 mod problem;
+mod proxy;
+pub mod service;
 mod shared;
 mod tally;
 

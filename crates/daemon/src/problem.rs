@@ -116,6 +116,12 @@ impl Problem {
         Self { retry_after: Some(wait.as_secs().max(1)), ..self }
     }
 
+    /// The same, of a connection and a request to its API.
+    pub(crate) fn about(self, connection: &str, correlation_id: &str) -> Self {
+        let correlation_id = Some(correlation_id.to_owned());
+        Self { connection: Some(connection.to_owned()), correlation_id, ..self }
+    }
+
     /// What the keeper said of a connection.
     pub(crate) fn of_keeper(error: &Error, connection: &str, advise: &Advise) -> Self {
         if let Error::Store(store) = error
@@ -231,6 +237,11 @@ impl Problem {
             detail,
         )
         .next("an administrator adds the name: hosts under [listen] in the configuration")
+    }
+
+    pub(crate) fn other_store() -> Self {
+        let detail = "this daemon serves another store than the one that is meant";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "/problems/other-store", "another store is meant", detail)
     }
 
     pub(crate) fn foreign_page() -> Self {

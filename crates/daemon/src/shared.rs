@@ -1,14 +1,18 @@
 //! What every request works with.
 
 use crate::access::Doorman;
+use crate::admin::health::Health;
+use crate::admin::survey::Survey;
 use crate::config::Config;
 use crate::hot::{Entry, Hot, Look};
 use crate::problem::{Advise, Problem};
+use crate::proxy::Proxy;
 use crate::tally::Tally;
 use perennial::core::UnixTime;
+use perennial::http;
+use perennial::scheduler::Scheduler;
 use perennial::store::StoreError;
 use perennial::{Error, HandOut, Keeper};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -27,32 +31,32 @@ pub(crate) struct Shared {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) hot: Hot,
     pub(crate) doorman: Doorman,
+    pub(crate) proxy: Proxy,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
+    pub(crate) survey: Survey,
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) started: UnixTime,
     readers: Semaphore,
     config: RwLock<Arc<Config>>,
     advise: Box<Advise>,
 }
 
-/// How the daemon is, as its watch has found last.
-#[derive(Debug, Default)]
-pub(crate) struct Health {
-    /// The store can be read.
-    pub(crate) store: AtomicBool,
-    /// It is about to end.
-    pub(crate) draining: AtomicBool,
-}
-
-impl Health {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-}
-
 impl Shared {
-    pub(crate) fn new(keeper: Arc<Keeper>, config: Config, doorman: Doorman, advise: Box<Advise>) -> Self {
+    pub(crate) fn new(
+        keeper: Arc<Keeper>,
+        scheduler: Arc<Scheduler>,
+        config: Config,
+        doorman: Doorman,
+        advise: Box<Advise>,
+        http: http::Options,
+    ) -> Self {
         Self {
+            proxy: Proxy::new(http, config.proxy.idle_connections, config.limits.resident),
+            started: keeper.now(),
             keeper,
+            scheduler,
+            survey: Survey::default(),
             hot: Hot::new(config.limits.resident),
             doorman,
             tally: Tally::default(),

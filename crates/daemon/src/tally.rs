@@ -57,6 +57,12 @@ pub(crate) struct Tally {
     pub(crate) refused: Count,
     /// Requests by the class of their answer's status: 1xx to 5xx.
     pub(crate) answers: [Count; 5],
+    /// Forwarded requests by the class of their answer's status: 1xx to 5xx.
+    pub(crate) forwarded: [Count; 5],
+    /// Forwarded requests that were sent once more, with another token.
+    pub(crate) sent_again: Count,
+    /// Forwarded requests that the API rejected, and that were not sent once more.
+    pub(crate) not_sent_again: Count,
     /// Requests that showed no good key.
     pub(crate) strangers: Count,
     /// Sockets that are open.
@@ -68,6 +74,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn forwarded(&self, status: u16) {
+        if let Some(count) = self.forwarded.get(usize::from(status / 100).wrapping_sub(1)) {
+            count.add();
+        }
+    }
+
     pub(crate) fn answered(&self, status: u16) {
         if let Some(count) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
             count.add();

@@ -1,4 +1,5 @@
-//! `race PAIRS FLOOR PERENNIAL DIR`: runs two commands in turn, again and again, and compares them pair by pair.
+//! `race PAIRS FLOOR PERENNIAL DIR [STORE KEY]`: runs two commands in turn, again and again, and compares them pair by
+//! pair. STORE is a store that holds the same connection as DIR, sealed with KEY.
 //!
 //! Wall time is taken from before the spawn until the process has been waited for. Both commands of a pair run within
 //! a few milliseconds of each other, so that what else the machine does hits both alike; which of the two goes first
@@ -26,12 +27,14 @@ peak memory in KiB: rival : floor
 
 fn main() -> Result<()> {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let [pairs, floor, perennial, dir] = arguments.as_slice() else {
-        return Err("usage: race PAIRS FLOOR PERENNIAL DIR".into());
+    let (pairs, floor, perennial, dir, sealed) = match arguments.as_slice() {
+        [pairs, floor, perennial, dir] => (pairs, floor, perennial, dir, None),
+        [pairs, floor, perennial, dir, store, key] => (pairs, floor, perennial, dir, Some((store, key))),
+        _ => return Err("usage: race PAIRS FLOOR PERENNIAL DIR [STORE KEY]".into()),
     };
     let pairs = pairs.to_str().and_then(|text| text.parse().ok()).ok_or("PAIRS is a number")?;
     let floor = Runner::new("floor", floor, [dir]);
-    let rivals = [
+    let mut rivals = vec![
         Runner::new("floor again", &floor.program, [dir]),
         Runner::new("perennial token", perennial, [OsStr::new("token"), OsStr::new("--dir"), dir]),
         Runner::new(
@@ -41,6 +44,11 @@ fn main() -> Result<()> {
         ),
         Runner::new("perennial --version", perennial, ["--version"]),
     ];
+    if let Some((store, key)) = sealed {
+        // As a service names them; the floor still reads its file.
+        let variables = [("PERENNIAL_STORE", store), ("PERENNIAL_MASTER_KEY", key)];
+        rivals.push(Runner::new("token, sealed SQLite", perennial, ["token"]).with(variables));
+    }
     println!("{pairs} pairs each; {HEAD}");
     for rival in &rivals {
         println!("{}", race(pairs, &floor, rival)?);
@@ -82,6 +90,7 @@ struct Runner {
     label: &'static str,
     program: OsString,
     arguments: Vec<OsString>,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Runner {
@@ -91,13 +100,22 @@ impl Runner {
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Self { label, program: program.to_owned(), arguments }
+        Self { label, program: program.to_owned(), arguments, variables: Vec::new() }
+    }
+
+    fn with<'a>(mut self, variables: impl IntoIterator<Item = (&'static str, &'a OsString)>) -> Self {
+        self.variables = variables.into_iter().map(|(name, value)| (name, value.clone())).collect();
+        self
     }
 
     /// Wall time, and peak memory in KiB.
     fn run(&self) -> Result<(Duration, u64)> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let started = Instant::now();
         let mut child = command.spawn()?;
         let ended = child.wait4()?;

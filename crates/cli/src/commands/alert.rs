@@ -39,14 +39,15 @@ struct Test {
 
 pub(crate) fn carry_out(session: &Session, alert: &Alert) -> Result<Exit, Trouble> {
     let What::Test(test) = &alert.what;
-    let config = test.config.read()?;
-    let session = &Session::new(daemon::globals_with(&session.globals, &config)?);
     session.start_log();
+    let config = test.config.read()?;
     if config.alerts.to.is_empty() {
-        let file = test.config.file().map(|path| path.display().to_string());
-        let message = format!("{} names nobody to tell", file.as_deref().unwrap_or("the configuration"));
-        let hint = "add a sink to it, [[alerts.to]], as this shows: perennial config example";
-        return Err(Trouble::new(Exit::Failed, message, hint));
+        let place = test
+            .config
+            .file()
+            .map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
+        let hint = "add a sink to it: [[alerts.to]]; an example: perennial config example";
+        return Err(Trouble::new(Exit::Failed, format!("{place} names nobody to tell"), hint));
     }
     let tested = send(session, &config)?;
     if session.globals.json {
@@ -71,7 +72,8 @@ pub(crate) fn carry_out(session: &Session, alert: &Alert) -> Result<Exit, Troubl
 
 /// Ctrl-C ends what is under way, programs included.
 fn send(session: &Session, config: &Config) -> Result<Vec<Tested>, Trouble> {
-    let http = Http::new(session.http_options());
+    let globals = daemon::globals_with(&session.globals, config)?;
+    let http = Http::new(Session::new(globals).http_options());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut asked_to_end = AskedToEnd::listen()?;

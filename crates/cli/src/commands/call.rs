@@ -4,6 +4,7 @@ use super::{renew, tell_warnings};
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::signals::AskedToEnd;
+use crate::through::Through;
 use crate::trouble::Trouble;
 use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
@@ -14,7 +15,7 @@ use perennial::core::token_endpoint::{NoAnswer, Unreachable};
 use perennial::core::{Connection, Origin};
 use perennial::http::api::ApiError;
 use perennial::http::{ApiRequest, ApiResponse, CORRELATION_ID, Http};
-use perennial::{Error, HandOut};
+use perennial::{Error, HandOut, Keeper};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -63,24 +64,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble> {
     session.start_log();
     let words = Words::read(&call.words, call.data.is_some())?;
-    let keeper = session.keeper()?;
-    let name = session.name(&keeper, words.name.as_deref())?;
     let request = request(call, &words)?;
-    let elsewhere = elsewhere(&keeper.connection(&name)?, &words)?;
-    // A renewal that is due waits until the API has answered: it would be lost with an interrupted call.
-    let hand_out = match keeper.peek(&name, DEFAULT_MIN_TTL)? {
-        Some(hand_out) => hand_out,
-        None => session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?,
-    };
+    let (giver, hand_out) = Giver::find(session, &words)?;
     // Looked at anew for each token: a refresh may find that the principal has moved.
-    let base_of = |hand_out: &HandOut| {
-        let base = elsewhere.clone().unwrap_or_else(|| hand_out.base.clone());
-        let named = session.globals.base()?.as_ref() == Some(&base);
-        if !named && !keeper.connection(&name)?.permits(&base) {
-            return Err(Trouble::from(Error::NotPermitted { origin: base, purpose: Purpose::Refresh }));
-        }
-        Ok(base)
-    };
+    let base_of = |hand_out: &HandOut| giver.base_of(session, hand_out);
     base_of(&hand_out)?;
     tell_warnings(session, &hand_out);
 
@@ -101,7 +88,7 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
     };
     let mut response = send(&hand_out)?;
     if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status) {
-        match session.wait(&keeper, keeper.rejected(&name, &hand_out.access_token)) {
+        match giver.rejected(session, &hand_out) {
             Ok(newer) => response = send(&newer)?,
             Err(trouble) if trouble.exit == Exit::Interrupted => return Err(trouble),
             Err(trouble) => {
@@ -110,10 +97,66 @@ pub(crate) fn carry_out(session: &Session, call: &Call) -> Result<Exit, Trouble>
         }
     }
     runtime.block_on(interruptible(write_out(call, &mut response)))?;
-    if hand_out.renewal_due {
-        renew(session, &keeper, &name)?;
+    if let Giver::Alone { keeper, .. } = &giver
+        && hand_out.renewal_due
+    {
+        renew(session, keeper, &hand_out.connection)?;
     }
     Ok(judge(session, &response))
+}
+
+/// Where tokens come from.
+enum Giver {
+    /// From a daemon that is running; the path is one at the geolocation.
+    Daemon(Through),
+    /// From the store.
+    Alone {
+        keeper: Box<Keeper>,
+        /// Another permitted address than the geolocation.
+        elsewhere: Option<Origin>,
+    },
+}
+
+impl Giver {
+    fn find(session: &Session, words: &Words) -> Result<(Self, HandOut), Trouble> {
+        if words.path.starts_with('/')
+            && let Some(daemon) = Through::find(session)
+            && let Some(hand_out) = daemon.token(words.name.as_deref(), DEFAULT_MIN_TTL)?
+        {
+            return Ok((Self::Daemon(daemon), hand_out));
+        }
+        let keeper = session.keeper()?;
+        let name = session.name(&keeper, words.name.as_deref())?;
+        let elsewhere = elsewhere(&keeper.connection(&name)?, words)?;
+        // A renewal that is due waits until the API has answered: it would be lost with an interrupted call.
+        let hand_out = match keeper.peek(&name, DEFAULT_MIN_TTL)? {
+            Some(hand_out) => hand_out,
+            None => session.wait(&keeper, keeper.token(&name, DEFAULT_MIN_TTL))?,
+        };
+        Ok((Self::Alone { keeper: Box::new(keeper), elsewhere }, hand_out))
+    }
+
+    /// Where the token may go (law 10). A daemon has looked at what it says.
+    fn base_of(&self, session: &Session, hand_out: &HandOut) -> Result<Origin, Trouble> {
+        let Self::Alone { keeper, elsewhere } = self else { return Ok(hand_out.base.clone()) };
+        let base = elsewhere.clone().unwrap_or_else(|| hand_out.base.clone());
+        let named = session.globals.base()?.as_ref() == Some(&base);
+        if !named && !keeper.connection(&hand_out.connection)?.permits(&base) {
+            return Err(Trouble::from(Error::NotPermitted { origin: base, purpose: Purpose::Refresh }));
+        }
+        Ok(base)
+    }
+
+    fn rejected(&self, session: &Session, hand_out: &HandOut) -> Result<HandOut, Trouble> {
+        let (name, token) = (hand_out.connection.as_str(), &hand_out.access_token);
+        match self {
+            Self::Alone { keeper, .. } => session.wait(keeper, keeper.rejected(name, token)),
+            Self::Daemon(daemon) => {
+                let gone = || Trouble::plain(Exit::TryAgainLater, "the daemon gave no other one");
+                daemon.rejected(name, token)?.ok_or_else(gone)
+            }
+        }
+    }
 }
 
 /// The positional words, told apart.

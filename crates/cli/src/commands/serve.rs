@@ -2,14 +2,14 @@
 
 use crate::daemon::{self, ConfigOptions};
 use crate::exit::Exit;
-use crate::place::Place;
+use crate::place::{Kind, Place};
 use crate::session::Session;
 use crate::signals::AskedToEnd;
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::{Error, Keeper};
 use perennial_daemon::config::{Config, Level};
-use perennial_daemon::{Advice, Daemon, Parts};
+use perennial_daemon::{Advice, Daemon, Parts, service};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +97,12 @@ impl Serve {
         let parts = Parts {
             config,
             keeper,
+            http: session.http_options(),
+            hints: perennial_daemon::alerts::Place {
+                tenant: session.globals.tenant.clone(),
+                words: place.store.clone(),
+                is_directory: place.kind == Kind::SapSample,
+            },
             advise: Box::new(move |error, connection| advice(error, connection, &place)),
             places: daemon::places(),
         };
@@ -106,12 +112,18 @@ impl Serve {
         }
         session.printer.note(&format!("serving {store}; Ctrl-C ends it"));
         tracing::info!(%store, listening = daemon.places().join(", "), version = env!("CARGO_PKG_VERSION"), "serving");
+        let _telling = service::ready(&daemon);
         loop {
             tokio::select! {
                 () = asked_to_end.next() => break,
-                _ = asked_to_reload.recv() => self.reload(session, &daemon),
+                _ = asked_to_reload.recv() => {
+                    service::reloading();
+                    self.reload(session, &daemon);
+                    service::reloaded();
+                }
             }
         }
+        service::stopping();
         tracing::info!("asked to end: nothing more is accepted, and what is under way ends");
         tokio::select! {
             in_time = daemon.drain() => {

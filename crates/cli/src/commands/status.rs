@@ -3,24 +3,48 @@
 use crate::exit::Exit;
 use crate::place::{Kind, Place};
 use crate::session::Session;
+use crate::signals::AskedToEnd;
 use crate::table::wrapped;
+use crate::terminal;
 use crate::trouble::Trouble;
-use crate::words::{moment, rfc3339};
+use crate::words::{moment, parse_duration, rfc3339};
 use clap::Args;
-use perennial::Keeper;
 use perennial::core::connection::{Condition, Fault};
 use perennial::core::{Connection, Expiry, State, UnixTime};
+use perennial::{Error, Keeper};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// How often --watch looks, unless somebody says otherwise.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A look may take a fifth of the time: who watches many connections does not keep others from them.
+const SHARE: u32 = 4;
+
+/// To the upper left corner, and nothing behind it.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show state, principal, geolocation and expiries of every connection
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   perennial status
-  perennial status --json | jq -r '.[].refresh_expires_at'")]
+  perennial status --watch
+  perennial status --json | jq -r '.[].refresh_expires_at'
+  perennial status --json --watch      one line for each connection, and for each change of one")]
 pub(crate) struct Status {
     /// Only this connection
     name: Option<String>,
+
+    /// Go on, and show what changes; Ctrl-C ends it
+    #[arg(short, long)]
+    watch: bool,
+
+    /// How often to look, with --watch [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "watch")]
+    interval: Option<Duration>,
 }
 
 pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trouble> {
@@ -34,13 +58,22 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
     if let Some(name) = &status.name {
         session.is_about(name);
     }
-    let names = status.name.as_ref().map_or_else(|| keeper.names(), |name| Ok(vec![name.clone()]))?;
-    if names.is_empty() {
-        session.printer.note(&session.nothing_in(&keeper.store().address()).message);
-    }
-    if let [only] = names.as_slice() {
+    let names = names(&keeper, status)?;
+    if let [only] = names.as_slice()
+        && !status.watch
+    {
         // Nobody else is there to go on.
         keeper.connection(only)?;
+    }
+    if status.watch {
+        if let Some(name) = &status.name {
+            keeper.connection(name)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(watch(session, &keeper, status));
+    }
+    if names.is_empty() {
+        session.printer.note(&session.nothing_in(&keeper.store().address()).message);
     }
     let (mut objects, mut blocks, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
     for name in &names {
@@ -50,8 +83,7 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
                 blocks.push(as_text(&keeper, &connection, &session.place()));
             }
             Err(error) => {
-                let trouble = session.trouble_of(name, error.clone());
-                objects.push(json!({"connection": name, "state": null, "error": trouble.as_json()}));
+                objects.push(broken(session, name, &error));
                 exit = exit.graver(session.tell_of(name, error));
             }
         }
@@ -62,6 +94,105 @@ pub(crate) fn carry_out(session: &Session, status: &Status) -> Result<Exit, Trou
         session.printer.data(&blocks.join("\n"))?;
     }
     Ok(exit)
+}
+
+fn names(keeper: &Keeper, status: &Status) -> Result<Vec<String>, Error> {
+    status.name.as_ref().map_or_else(|| keeper.names(), |name| Ok(vec![name.clone()]))
+}
+
+/// One that cannot be read stands among the others.
+fn broken(session: &Session, name: &str, error: &Error) -> Value {
+    json!({"connection": name, "state": null, "error": session.trouble_of(name, error.clone()).as_json()})
+}
+
+/// Looks again and again until somebody asks it to end. A store that is gone may come back.
+async fn watch(session: &Session, keeper: &Keeper, status: &Status) -> Result<Exit, Trouble> {
+    let mut asked_to_end = AskedToEnd::listen()?;
+    let interval = status.interval.unwrap_or(INTERVAL).max(Duration::from_secs(1));
+    let (mut known, mut shown, mut told) = (BTreeMap::new(), String::new(), String::new());
+    loop {
+        let begun = Instant::now();
+        match names(keeper, status) {
+            Ok(names) if session.globals.json => show_lines(session, keeper, &names, &mut known)?,
+            Ok(names) => show_screen(session, keeper, &names, interval, &mut shown)?,
+            Err(error) => {
+                let trouble = Trouble::from(error).message;
+                if trouble != told {
+                    session.printer.warn(&trouble);
+                }
+                told = trouble;
+            }
+        }
+        let pause = interval.max(begun.elapsed() * SHARE);
+        tokio::select! {
+            () = asked_to_end.next() => return Ok(Exit::Interrupted),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One line for each connection that is another than at the last look; what is not there any more has no state.
+fn show_lines(
+    session: &Session,
+    keeper: &Keeper,
+    names: &[String],
+    known: &mut BTreeMap<String, Value>,
+) -> Result<(), Trouble> {
+    let mut lines = String::new();
+    let mut now = BTreeMap::new();
+    for name in names {
+        let object = match keeper.connection(name) {
+            Ok(connection) => as_json(keeper, &connection),
+            Err(error) => broken(session, name, &error),
+        };
+        if known.get(name) != Some(&object) {
+            let _ = writeln!(lines, "{object}");
+        }
+        now.insert(name.clone(), object);
+    }
+    for name in known.keys().filter(|name| !now.contains_key(*name)) {
+        let _ = writeln!(lines, "{}", json!({"connection": name, "state": null, "removed": true}));
+    }
+    *known = now;
+    Ok(session.printer.data(&lines)?)
+}
+
+/// On a terminal the picture is drawn anew, as much of it as there is room for; elsewhere it is written once more when
+/// it is another one.
+fn show_screen(
+    session: &Session,
+    keeper: &Keeper,
+    names: &[String],
+    interval: Duration,
+    shown: &mut String,
+) -> Result<(), Trouble> {
+    let block = |name: &String| match keeper.connection(name) {
+        Ok(connection) => as_text(keeper, &connection, &session.place()),
+        Err(error) => format!("{name}: {}\n", session.trouble_of(name, error).message),
+    };
+    let mut text = names.iter().map(block).collect::<Vec<_>>().join("\n");
+    if names.is_empty() {
+        text = format!("{}\n", session.nothing_in(&keeper.store().address()).message);
+    }
+    if let Some(rows) = terminal::height() {
+        let head = format!("{}  every {} s; Ctrl-C ends it", rfc3339(keeper.now()), interval.as_secs());
+        session.printer.data(&format!("{CLEAR}{head}\n\n{}", cut(&text, rows.saturating_sub(4))))?;
+    } else if text != *shown {
+        session.printer.data(if shown.is_empty() { "" } else { "\n" })?;
+        session.printer.data(&text)?;
+    }
+    *shown = text;
+    Ok(())
+}
+
+/// As many lines as there is room for, and how many more there are.
+fn cut(text: &str, room: usize) -> String {
+    let (lines, room) = (text.lines().count(), room.max(1));
+    if lines <= room {
+        return text.to_owned();
+    }
+    let some: Vec<_> = text.lines().take(room).collect();
+    format!("{}\n… and {} more lines: perennial status NAME --watch\n", some.join("\n"), lines - room)
 }
 
 /// One element of the array that `status --json` prints. Times are this host's.
@@ -186,5 +317,17 @@ impl Times {
             refresh: held.and_then(|held| held.refresh_expiry).map(expiry),
             refreshed: held.and_then(|held| held.refreshed_at).map(here),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_picture_fits_its_terminal() {
+        assert_eq!(cut("one\ntwo\n", 2), "one\ntwo\n");
+        assert!(cut("one\ntwo\nthree\n", 2).starts_with("one\ntwo\n… and 1 more lines"));
+        assert!(cut("one\ntwo\n", 0).starts_with("one\n"), "however small it is");
     }
 }

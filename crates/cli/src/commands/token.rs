@@ -3,6 +3,7 @@
 use super::{renew, tell_warnings};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::through::Through;
 use crate::trouble::Trouble;
 use crate::words::{parse_duration, rfc3339};
 use clap::Args;
@@ -13,8 +14,8 @@ use zeroize::Zeroizing;
 
 /// Print a valid access token
 ///
-/// It comes from the store when it is still valid for --min-ttl, else from one refresh at the token's own geolocation,
-/// however many processes ask at once.
+/// It comes from a running daemon, or from the store when it is still valid for --min-ttl, else from one refresh at the
+/// token's own geolocation, however many processes ask at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +37,12 @@ pub(crate) struct Token {
 }
 
 pub(crate) fn carry_out(session: &Session, token: &Token) -> Result<Exit, Trouble> {
+    if let Some(daemon) = Through::find(session)
+        && let Some(hand_out) = daemon.token(token.name.as_deref(), token.min_ttl)?
+    {
+        print(session, token, &hand_out)?;
+        return Ok(Exit::Done);
+    }
     let keeper = session.keeper()?;
     let name = session.name(&keeper, token.name.as_deref())?;
     let hand_out = match keeper.peek(&name, token.min_ttl)? {

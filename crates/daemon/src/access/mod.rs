@@ -24,8 +24,8 @@ pub(crate) use peers::Peers;
 use crate::config::Config;
 use crate::problem::Problem;
 use clients::{ClientFile, Key, Mark, Registry};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue};
 use perennial::core::UnixTime;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,12 +53,23 @@ pub(crate) struct Doorman {
     edition: AtomicU64,
 }
 
-/// Whom a connection was opened by, remembered from one request to the next.
-#[derive(Clone, Debug)]
-pub(crate) struct Remembered {
-    shown: Vec<u8>,
+/// What was found good on a connection, remembered from one request to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
     edition: u64,
-    pub(crate) caller: Arc<Caller>,
+    /// Host and Origin.
+    addressed: Option<[Option<HeaderValue>; 2]>,
+    /// What was shown, and who shows that.
+    caller: Option<(Vec<u8>, Arc<Caller>)>,
+}
+
+impl Memory {
+    /// What was remembered before anybody may have lost a right is asked anew.
+    fn bring_to(&mut self, edition: u64) {
+        if self.edition != edition {
+            *self = Self { edition, ..Self::default() };
+        }
+    }
 }
 
 impl Doorman {
@@ -124,9 +135,21 @@ impl Doorman {
     }
 
     /// Refuses a request that is addressed to somebody else, or that a foreign web page has made.
-    pub(crate) fn check_address(&self, from: &From, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn check_address(
+        &self,
+        from: &From,
+        headers: &HeaderMap,
+        memory: &mut Memory,
+    ) -> Result<(), Problem> {
+        memory.bring_to(self.edition.load(Ordering::Acquire));
+        let shown = [headers.get(HOST), headers.get(ORIGIN)];
+        if memory.addressed.as_ref().is_some_and(|known| known.each_ref().map(Option::as_ref) == shown) {
+            return Ok(());
+        }
         let names = Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner));
-        names.check(from, headers)
+        names.check(from, headers)?;
+        memory.addressed = Some(shown.map(Option::<&HeaderValue>::cloned));
+        Ok(())
     }
 
     /// Who asks. What a connection has shown before is only compared, in a time that says nothing of where it differs.
@@ -134,21 +157,19 @@ impl Doorman {
         &self,
         from: &From,
         headers: &HeaderMap,
-        memory: &Mutex<Option<Remembered>>,
+        memory: &mut Memory,
         now: UnixTime,
     ) -> Result<Arc<Caller>, Problem> {
+        memory.bring_to(self.edition.load(Ordering::Acquire));
         let shown = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
-        let edition = self.edition.load(Ordering::Acquire);
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(remembered) = &*memory
-            && remembered.edition == edition
-            && same(&remembered.shown, shown)
-            && remembered.caller.is_good_at(now)
+        if let Some((known, caller)) = &memory.caller
+            && same(known, shown)
+            && caller.is_good_at(now)
         {
-            return Ok(Arc::clone(&remembered.caller));
+            return Ok(Arc::clone(caller));
         }
         let caller = self.look_up(from, headers, now)?;
-        *memory = Some(Remembered { shown: shown.to_vec(), edition, caller: Arc::clone(&caller) });
+        memory.caller = Some((shown.to_vec(), Arc::clone(&caller)));
         Ok(caller)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! | path | file | right |
 //! |---|---|---|
-//! | `GET /v1/connections/{name}/token`, `POST /v1/tokens` | [`token`] | token |
+//! | `GET /v1/connections/{name}/token`, `POST …/rejected`, `POST /v1/tokens` | [`token`] | token |
 //! | `/v1/connections…` | `connections` | admin; a list of names: any |
 //! | `ANY /v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
@@ -19,6 +19,7 @@ pub(crate) use extract::{Body, Query, Segment};
 use crate::access::Caller;
 use crate::admin;
 use crate::problem::Problem;
+use crate::proxy;
 use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body as AnyBody;
@@ -87,6 +88,7 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(token::token))
         .routes(routes!(token::tokens))
+        .routes(routes!(token::rejected))
         .routes(routes!(connections::list, connections::add))
         .routes(routes!(connections::show, connections::remove))
         .routes(routes!(connections::refresh))
@@ -115,6 +117,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         move || async move { ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], description) };
     router
         .route("/openapi.json", axum::routing::get(describe))
+        .route("/v1/connections/{name}/proxy/{*path}", axum::routing::any(proxy::forward))
+        .route("/v1/connections/{name}/proxy/", axum::routing::any(proxy::forward))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .with_state(Arc::clone(shared))

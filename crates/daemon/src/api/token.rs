@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use perennial::core::AccessToken;
 use perennial::core::schedule::DEFAULT_MIN_TTL;
 use perennial::core::time::parse_duration;
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// The least time that the token must live yet: `60s`, `10m`.
-    #[param(example = "60s", pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[param(example = "60s", pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     min_ttl: Option<String>,
     /// How long to wait for a refresh; it goes on when the wait is over.
-    #[param(example = "10s", pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[param(example = "10s", pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     wait: Option<String>,
 }
 
@@ -108,13 +109,47 @@ pub(crate) async fn token(
     let mut response = if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == entry.etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        entry.answer(shared.keeper.now()).into_response()
+        entry.answer(shared.keeper.now()).body.into_response()
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ETAG, entry.etag.clone());
     Ok(response)
+}
+
+/// The token that the API has rejected.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rejected {
+    /// The access token.
+    access_token: String,
+}
+
+/// Say that the API has rejected an access token
+///
+/// The one in force comes back if it is another by now, else one refresh is made, at most one in five minutes.
+#[utoipa::path(
+    post, path = "/v1/connections/{name}/rejected", tag = "tokens", request_body = Rejected,
+    params(("name" = String, Path, description = "The connection")),
+    responses(
+        (status = 200, description = "Another access token", body = Token),
+        (status = "4XX", description = "Why there is none", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is none now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn rejected(
+    shared: Daemon,
+    caller: Asked,
+    Segment(name): Segment,
+    Body(rejected): Body<Rejected>,
+) -> Result<Response, Problem> {
+    caller.check(Right::Token, &name)?;
+    let token = AccessToken::new(rejected.access_token);
+    let newer = shared.keeper.rejected(&name, &token).await.map_err(|error| shared.problem(&error, &name))?;
+    let entry = shared.hot.put(newer, shared.keeper.now());
+    Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(Token::of(&entry, &shared)))
+        .into_response())
 }
 
 /// Tokens of many connections.
@@ -125,10 +160,10 @@ pub(crate) struct ManyWanted {
     #[schema(max_items = 1000)]
     connections: Vec<String>,
     /// The least time that each token must live yet: `60s`, `10m`.
-    #[schema(pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[schema(pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     min_ttl: Option<String>,
     /// How long to wait for refreshes; they go on when the wait is over.
-    #[schema(pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[schema(pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     wait: Option<String>,
 }
 

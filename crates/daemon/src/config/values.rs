@@ -70,7 +70,7 @@ impl Glob {
     /// True when it stands for this name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        matches(self.0.as_bytes(), name.as_bytes())
+        self.0 == "*" || matches(self.0.as_bytes(), name.as_bytes())
     }
 }
 

@@ -2,9 +2,10 @@
 //! without a future, a route or a box; everything else goes to the router.
 
 use super::Answer;
-use crate::access::{Caller, From, Remembered};
+use crate::access::{Caller, From, Memory};
 use crate::api;
 use crate::config::Right;
+use crate::hot::Written;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use axum::Router;
@@ -17,14 +18,17 @@ use perennial::core::UnixTime;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+
+/// In which whoever could use a store by itself says which one it means.
+const MEANT_STORE: &str = "perennial-store";
 
 pub(crate) struct Door {
     shared: Arc<Shared>,
     router: Router,
     from: From,
-    remembered: Mutex<Option<Remembered>>,
+    memory: Mutex<Memory>,
 }
 
 /// An answer that is there, or one that is being made.
@@ -46,17 +50,25 @@ impl Future for Answering {
 
 impl Door {
     pub(super) fn new(shared: Arc<Shared>, router: Router, from: From) -> Self {
-        Self { shared, router, from, remembered: Mutex::default() }
+        Self { shared, router, from, memory: Mutex::default() }
     }
 
     /// Who asks; nobody where the path is open to everybody or looks at its caller itself.
     fn caller(&self, request: &Request<Incoming>, now: UnixTime) -> Result<Option<Arc<Caller>>, Problem> {
         let headers = request.headers();
-        self.shared.doorman.check_address(&self.from, headers)?;
+        // Nobody else wants it: a connection's requests come one after the other.
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.doorman.check_address(&self.from, headers, &mut memory)?;
+        if let From::Unix { .. } = self.from
+            && let Some(meant) = headers.get(MEANT_STORE)
+            && meant.as_bytes() != self.shared.keeper.store().address().as_bytes()
+        {
+            return Err(Problem::other_store());
+        }
         if api::is_open(request.uri().path()) {
             return Ok(None);
         }
-        let caller = self.shared.doorman.caller(&self.from, headers, &self.remembered, now)?;
+        let caller = self.shared.doorman.caller(&self.from, headers, &mut memory, now)?;
         caller.note_use(now);
         Ok(Some(caller))
     }
@@ -74,16 +86,16 @@ impl Door {
             return None;
         }
         let entry = self.shared.at_hand(name, min_ttl, now)?;
-        let known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == entry.etag);
-        let body = if known { None } else { Some(entry.answer(now)) };
-        let mut response = Response::new(Answer::Whole(body));
+        let Written { etag, body } = entry.answer(now);
+        let known = request.headers().get(IF_NONE_MATCH) == Some(&etag);
+        let mut response = Response::new(Answer::Whole((!known).then_some(body)));
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(ETAG, entry.etag.clone());
+        headers.insert(ETAG, etag);
         Some(response)
     }
 }

@@ -127,7 +127,15 @@ impl House {
             outbox: Some(self.dir.path().join("alerts")),
         };
         let keeper = Arc::clone(&self.keeper);
-        Daemon::start(Parts { config, keeper, advise: Box::new(plain_advice), places }).unwrap()
+        Daemon::start(Parts {
+            config,
+            keeper,
+            advise: Box::new(plain_advice),
+            http: self.http_options(),
+            hints: perennial_daemon::alerts::Place::default(),
+            places,
+        })
+        .unwrap()
     }
 
     /// Asks over the unix socket.

@@ -50,6 +50,10 @@ pub(crate) fn all_due(number: u64) -> Parcel {
     made(number, true)
 }
 
+pub(crate) fn at_rest(number: u64) -> Parcel {
+    made(number, false)
+}
+
 fn made(number: u64, is_due: bool) -> Parcel {
     let name = name(number);
     let fresh = Connection::new(perennial::request_id(), name.as_str(), &CONCUR);

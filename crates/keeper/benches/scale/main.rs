@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p perennial --bench scale -- STORE COUNT…` runs all stages for each count and prints one line of JSON
 //! for each stage. STORE is `sqlite:DIR`, a directory for the databases, or `postgres://…`, where each gets a schema.
-//! `bench/scale.sh` does both, and draws the curves.
+//! `bench/scale.sh` does both, and draws the curves. `STORE STAGE COUNT` runs one stage; `quiet` and `apart` run by name
+//! only: a store with nothing due, which `bench/serve.sh` measures the daemon with, and what a storm is made of.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
     reason = "a measurement that cannot go on should stop there"
 )]
 
+mod apart;
 mod connections;
 mod place;
 mod storm;
@@ -46,12 +48,15 @@ const STAGES: [Stage; 7] = [
     ("storm", storm::storm),
 ];
 
+/// These run by name only.
+const BY_NAME: [Stage; 2] = [("quiet", quiet), ("apart", apart::apart)];
+
 fn main() {
     // cargo adds its own.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.as_slice() {
-        [store, stage, count] if STAGES.iter().any(|(name, _)| name == stage) => {
-            let (_, measure) = STAGES.iter().find(|(name, _)| name == stage).unwrap();
+        [store, stage, count] if stage_of(stage).is_some() => {
+            let (_, measure) = stage_of(stage).unwrap();
             println!("{}", measure(&Place::new(store, count.parse().unwrap())));
         }
         [store, counts @ ..] if !counts.is_empty() => {
@@ -61,6 +66,10 @@ fn main() {
         }
         _ => println!("usage: scale STORE COUNT…"),
     }
+}
+
+fn stage_of(word: &str) -> Option<&'static Stage> {
+    STAGES.iter().chain(&BY_NAME).find(|(name, _)| *name == word)
 }
 
 fn in_a_process_of_its_own(store: &str, stage: &str, count: &str) {
@@ -75,11 +84,19 @@ fn in_a_process_of_its_own(store: &str, stage: &str, count: &str) {
 }
 
 fn load(place: &Place) -> Value {
+    filled(place, |number| parcel(number, place.count))
+}
+
+/// As many, and none of them due: whoever serves them has nothing to send.
+fn quiet(place: &Place) -> Value {
+    filled(&place.of_its_own("quiet", u64::MAX), connections::at_rest)
+}
+
+fn filled(place: &Place, made: impl Fn(u64) -> Parcel) -> Value {
     let store = place.open();
     let begun = Instant::now();
     for first in (0..place.count).step_by(AT_ONCE as usize) {
-        let parcels: Vec<Parcel> =
-            (first..place.count.min(first + AT_ONCE)).map(|number| parcel(number, place.count)).collect();
+        let parcels: Vec<Parcel> = (first..place.count.min(first + AT_ONCE)).map(&made).collect();
         store.add_all(&parcels).into_iter().for_each(|taken| taken.unwrap());
     }
     let seconds = begun.elapsed().as_secs_f64();

@@ -22,9 +22,9 @@ const HAND_OUT_EVERY: Duration = Duration::from_millis(5);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// So many fall due at once at most.
-const MOST: u64 = 100_000;
+pub(crate) const MOST: u64 = 100_000;
 
-struct AnswersAtOnce;
+pub(crate) struct AnswersAtOnce;
 struct Asked;
 
 impl TokenEndpoint for AnswersAtOnce {

@@ -28,6 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 /// How long name, TCP, proxy and TLS may take together. SAP's answers may take 60 s; connecting to them does not.
@@ -104,16 +105,30 @@ impl Connector {
     }
 
     async fn connect_in_time(&self, base: &Origin) -> Result<SendRequest<Full<Bytes>>, Unreachable> {
+        match self.stream_in_time(base).await? {
+            Stream::Plain(stream) => handshake(stream).await,
+            Stream::Tls(stream) => handshake(stream).await,
+        }
+    }
+
+    /// A connected stream, on which nothing has been said yet.
+    pub(super) async fn stream(&self, base: &Origin) -> Result<Stream, Unreachable> {
+        tokio::time::timeout(CONNECT_PATIENCE, self.stream_in_time(base))
+            .await
+            .unwrap_or(Err(Unreachable::TimedOut))
+    }
+
+    async fn stream_in_time(&self, base: &Origin) -> Result<Stream, Unreachable> {
         let tcp = self.tcp(base).await?;
         if !base.is_secure() {
-            return handshake(tcp).await;
+            return Ok(Stream::Plain(tcp));
         }
         let config = self.tls.get_or_init(|| tls_config(&self.options)).clone().map_err(Unreachable::Tls)?;
         let host = base.host().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|error| Unreachable::Tls(error.to_string()))?;
         let stream = TlsConnector::from(config).connect(name, tcp.into_inner()).await;
         let stream = stream.map_err(|error| Unreachable::Tls(certificate::failure(&error)))?;
-        handshake(TokioIo::new(stream)).await
+        Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
     }
 
     async fn tcp(&self, base: &Origin) -> Result<TokioIo<TcpStream>, Unreachable> {
@@ -140,6 +155,14 @@ impl Connector {
         connector.set_nodelay(true);
         connector
     }
+}
+
+/// A connected stream.
+pub(super) enum Stream {
+    /// Plain, to this machine.
+    Plain(TokioIo<TcpStream>),
+    /// Under TLS.
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 /// Through an HTTP proxy, by CONNECT: it sees the host's name and nothing else.

@@ -10,6 +10,7 @@
 //! | `connect` | name, `--resolve`, proxy, TCP, TLS |
 //! | `certificate` | names the certificate that was refused |
 //! | `body` | reads an answer's body, bounded, and undoes its content coding |
+//! | `upstream` | API hosts that are called again and again: [`Upstream`] |
 //! | [`api`] | a request to the API behind a grant |
 //! | `post` | a message to somebody who is told something |
 
@@ -18,6 +19,7 @@ mod body;
 mod certificate;
 mod connect;
 mod post;
+mod upstream;
 
 pub use api::{ApiRequest, ApiResponse};
 pub(crate) use certificate::failure as tls_failure;
@@ -25,6 +27,8 @@ pub use connect::{Options, OptionsError, Resolve};
 pub(crate) use connect::{client_config, client_config_trusting_only, innermost};
 
 pub use post::Posted;
+
+pub use upstream::{Failed, Upstream};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};

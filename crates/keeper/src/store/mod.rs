@@ -166,6 +166,43 @@ pub trait Store: Send + Sync + 'static {
         Ok(next)
     }
 
+    /// Since when the connection that has been due longest waits, of those that may be tried at `at`: how far whoever
+    /// keeps this store's grants alive lags behind. `None` where none is due; one of which nobody knows since when does
+    /// not count. For a gauge: what is asked often must be cheap.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn longest_due(&self, at: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let mut longest: Option<UnixTime> = None;
+        for name in self.names()? {
+            let connection = match self.read(&name) {
+                Err(StoreError::NoSuchConnection { .. }) => continue, // It was renamed or put away just now.
+                read => read?,
+            };
+            let due = connection.renew_at().filter(|renew_at| renew_at.0 > 0 && *renew_at <= at);
+            if let Some(renew_at) = due.filter(|_| agenda::may_be_tried(&connection, at)) {
+                longest = longest.into_iter().chain([renew_at]).min();
+            }
+        }
+        Ok(longest)
+    }
+
+    /// How many refresh tokens end within each of `bounds` (seconds from `at`, by the server's clock, ascending), of as
+    /// many connections as can be looked at in a moment, behind those of the page before. Ask again with what comes
+    /// beside it, for as long as something does, and add the pages up: for what is counted once in an hour, and slowly.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
+        let _ = after;
+        Ok((agenda::ends(self, at, bounds)?, None))
+    }
+
     /// Which connections may have changed since `since`, a mark that this store gave out: their tokens, their state,
     /// their names, or that they are there at all. With `None` the mark of now, and no names. A mark is good for this
     /// store object alone.
@@ -275,6 +312,34 @@ pub trait Store: Send + Sync + 'static {
 
 /// No more are counted by [`Store::backlog`].
 pub const MOST_COUNTED: u64 = 100_000;
+
+/// When refresh tokens end: what [`Store::ends`] counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// How many end within each of the bounds that were asked for: cumulative. What has ended already is within all.
+    pub within: Vec<u64>,
+    /// How many there are whose end is known.
+    pub known: u64,
+    /// The seconds that these have left, in all; none for what has ended.
+    pub seconds: u64,
+}
+
+impl Ends {
+    /// Of no connection.
+    #[must_use]
+    pub fn none(bounds: usize) -> Self {
+        Self { within: vec![0; bounds], ..Self::default() }
+    }
+
+    /// With those of another page.
+    #[must_use]
+    pub fn and(mut self, page: &Self) -> Self {
+        self.known += page.known;
+        self.seconds = self.seconds.saturating_add(page.seconds);
+        self.within.iter_mut().zip(&page.within).for_each(|(count, more)| *count += more);
+        self
+    }
+}
 
 /// What [`Store::changes`] knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

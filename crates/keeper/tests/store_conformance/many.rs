@@ -5,7 +5,7 @@ use super::sample::{NOW, answer, answered, app, connection, holding, refreshing}
 use perennial::core::connection::{Aside, Condition};
 use perennial::core::journal::{Entry, Event};
 use perennial::core::{Connection, Expiry, UnixTime};
-use perennial::store::{Changes, Parcel, StoreError};
+use perennial::store::{Changes, Ends, Parcel, StoreError};
 use std::collections::BTreeSet;
 
 pub(crate) fn an_app_is_read_back(world: &dyn World) {
@@ -252,6 +252,57 @@ pub(crate) fn an_idle_keeper_knows_how_long(world: &dyn World) {
     store.remove("globex").unwrap();
     store.remove("acme").unwrap();
     assert_eq!(store.next_due(NOW).unwrap(), None);
+}
+
+pub(crate) fn how_far_renewal_lags_is_known_whatever_stands_in_the_way_of_others(world: &dyn World) {
+    let store = world.open();
+    let app = app("app-1", "one");
+    let later = NOW.plus(300 * 86_400);
+    assert_eq!(store.longest_due(later).unwrap(), None);
+    let suspended =
+        Connection { condition: Condition::Suspended, ..holding(&connection("suspended"), "suspended") };
+    store.add(&suspended, &app).unwrap();
+    let mut nobody_knows = holding(&connection("since-nobody-knows-when"), "unknown");
+    nobody_knows.held.as_mut().unwrap().refreshed_at = None;
+    store.add(&nobody_knows, &app).unwrap();
+    assert_eq!(store.longest_due(later).unwrap(), None);
+    for name in ["acme", "globex"] {
+        store.add(&holding(&connection(name), name), &app).unwrap();
+    }
+    let since = ["acme", "globex"].map(|name| store.read(name).unwrap().renew_at().unwrap());
+    let first = since.into_iter().min();
+    assert_eq!(store.longest_due(later).unwrap(), first);
+    assert_eq!(store.longest_due(later).unwrap(), first, "to ask is to take nothing");
+    assert_eq!(store.longest_due(NOW).unwrap(), None);
+}
+
+pub(crate) fn the_ends_of_refresh_tokens_are_counted(world: &dyn World) {
+    let store = world.open();
+    let app = app("app-1", "one");
+    let day = 86_400;
+    let all = || {
+        let (mut ends, mut after) = (Ends::none(3), None);
+        loop {
+            let (page, next) = store.ends(NOW, &[0, 7 * day, 90 * day], after).unwrap();
+            ends = ends.and(&page);
+            if next.is_none() {
+                return ends;
+            }
+            assert!(next > after, "it goes on");
+            after = next;
+        }
+    };
+    assert_eq!(all(), Ends::none(3));
+    for (name, days) in [("past", -2), ("soon", 5), ("at-the-bound", 7), ("late", 100), ("gone", 3)] {
+        store.add(&ending(name, NOW.0 + days * day), &app).unwrap();
+    }
+    store.remove("gone").unwrap();
+    store.add(&connection("empty"), &app).unwrap();
+    let mut unknown = holding(&connection("unknown"), "unknown");
+    unknown.held.as_mut().unwrap().refresh_expiry = None;
+    store.add(&unknown, &app).unwrap();
+    let counted = Ends { within: vec![1, 3, 3], known: 4, seconds: (112 * day).unsigned_abs() };
+    assert_eq!(all(), counted);
 }
 
 pub(crate) fn every_change_is_named(world: &dyn World) {

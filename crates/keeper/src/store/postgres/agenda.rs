@@ -7,7 +7,7 @@ use super::link::Link;
 use super::row::get;
 use super::server::Server;
 use crate::store::MOST_COUNTED;
-use crate::store::agenda::LONGEST_PAUSE;
+use crate::store::agenda::{ENDS_PAGE, LONGEST_PAUSE};
 use perennial_core::UnixTime;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -84,10 +84,9 @@ const MAY_BE_TRIED: &str = "CASE
             from '\"until\":([0-9]{1,18})')::bigint - $2 NOT BETWEEN 1 AND $6, true)
     END END";
 
-/// When the refresh token ends; unknown, when renewal fell due.
-const URGENCY: &str = "coalesce(substring(substr(r.text, \
-                       nullif(strpos(r.text, '\"refresh_expires_in\":'), 0) + 21, 18) from '^[0-9]+')::bigint, \
-                       c.due_at)";
+/// When the refresh token ends, where that is known.
+const END: &str = "substring(substr(r.text, nullif(strpos(r.text, '\"refresh_expires_in\":'), 0) + 21, 18) \
+                   from '^[0-9]+')::bigint";
 
 async fn take(
     server: &Server,
@@ -98,7 +97,7 @@ async fn take(
 ) -> Result<Vec<String>, Stop> {
     let query = format!(
         "WITH due AS (
-             SELECT c.number, c.name, {URGENCY} AS urgency FROM {s}.connections c
+             SELECT c.number, c.name, coalesce({END}, c.due_at) AS urgency FROM {s}.connections c
              CROSS JOIN LATERAL (SELECT c.record || '' AS text OFFSET 0) r
              WHERE c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL AND c.due_at <= $2
                AND NOT EXISTS (SELECT FROM {s}.claims k WHERE k.connection = c.number AND k.until > clock_timestamp())
@@ -152,6 +151,53 @@ pub(super) async fn next(
     );
     let values = [(&server.options.tenant as _, Type::TEXT), (&after.0 as _, Type::INT8)];
     first_column(server, link.rows(&query, &values).await?)
+}
+
+/// Since when the one waits that has been due longest, of those that may be tried; offered to nobody.
+pub(super) async fn longest(server: &Server, link: &Link<'_>, at: UnixTime) -> Result<Vec<i64>, Stop> {
+    // In the order of the index, so that the first that is found ends the search.
+    let may_be_tried = MAY_BE_TRIED.replace("$6", "$3");
+    let query = format!(
+        "SELECT c.due_at FROM {}.connections c CROSS JOIN LATERAL (SELECT c.record || '' AS text OFFSET 0) r
+         WHERE c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL AND c.due_at <= $2 AND c.due_at > 0
+           AND {may_be_tried}
+         ORDER BY c.due_at LIMIT 1",
+        server.place.schema
+    );
+    let values = [
+        (&server.options.tenant as _, Type::TEXT),
+        (&at.0 as _, Type::INT8),
+        (&LONGEST_PAUSE as _, Type::INT8),
+    ];
+    first_column(server, link.rows(&query, &values).await?)
+}
+
+/// How many refresh tokens end within each of the bounds, behind the number of the last one that was looked at, how many
+/// there are, and the seconds that they have left: a page.
+pub(super) async fn ends(
+    server: &Server,
+    link: &Link<'_>,
+    at: UnixTime,
+    bounds: &[i64],
+    after: Option<u64>,
+) -> Result<Vec<i64>, Stop> {
+    let within: String =
+        bounds.iter().map(|bound| format!(", count(*) FILTER (WHERE e.remains <= {bound})")).collect();
+    let query = format!(
+        "SELECT array[coalesce(max(e.number), 0), count(e.remains),
+                coalesce(sum(greatest(e.remains, 0)) FILTER (WHERE e.remains IS NOT NULL), 0)::bigint{within}] FROM (
+             SELECT c.number, {END} - $2 AS remains FROM {}.connections c
+             CROSS JOIN LATERAL (SELECT c.record || '' AS text OFFSET 0) r
+             WHERE c.number > $3 AND c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL
+             ORDER BY c.number LIMIT {ENDS_PAGE}
+         ) e",
+        server.place.schema
+    );
+    let after = after.map_or(0, u64::cast_signed);
+    let values =
+        [(&server.options.tenant as _, Type::TEXT), (&at.0 as _, Type::INT8), (&after as _, Type::INT8)];
+    let rows: Vec<Vec<i64>> = first_column(server, link.rows(&query, &values).await?)?;
+    Ok(rows.into_iter().next().unwrap_or_default())
 }
 
 fn first_column<T: for<'a> FromSql<'a>>(

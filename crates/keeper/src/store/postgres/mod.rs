@@ -40,10 +40,12 @@ mod server;
 mod thread;
 mod tls;
 
-use super::agenda::{BROUGHT_BACK, PUT_AWAY, noted, renamed};
+use super::agenda::{BROUGHT_BACK, PUT_AWAY, counted, noted, renamed};
 use super::rekey::Rekey;
 use super::sqlite::Finding;
-use super::{App, Changes, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
+use super::{
+    App, Changes, Claim, Ends, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name,
+};
 use crate::seal::MasterKey;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
@@ -391,6 +393,22 @@ impl Store for Postgres {
     fn next_due(&self, after: UnixTime) -> Result<Option<UnixTime>, StoreError> {
         let next = self.list(async move |server, link| agenda::next(server, link, after).await)?;
         Ok(next.into_iter().flatten().map(UnixTime).next())
+    }
+
+    fn longest_due(&self, at: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let longest = self.list(async move |server, link| agenda::longest(server, link, at).await)?;
+        Ok(longest.first().copied().map(UnixTime))
+    }
+
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
+        let asked = bounds.to_vec();
+        let row = self.list(async move |server, link| agenda::ends(server, link, at, &asked, after).await)?;
+        Ok(counted(&row, bounds.len()))
     }
 
     fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {

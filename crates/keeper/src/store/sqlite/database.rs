@@ -18,7 +18,7 @@ use crate::store::sealed::row::Row;
 use crate::store::{Recorded, StoreError, WriteError, record};
 use crate::unix;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Params};
+use rusqlite::{Connection, OptionalExtension as _, Params};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -146,6 +146,30 @@ impl Database {
         self.read(|view| {
             let look = || view.sql.prepare_cached(query)?.query_row(values, |row| row.get(0));
             look().map_err(|error: rusqlite::Error| view.failed(error))
+        })
+    }
+
+    /// The first value that a query gives, if it gives any.
+    pub(super) fn first<T: FromSql>(
+        &self,
+        query: &str,
+        values: impl Params,
+    ) -> Result<Option<T>, StoreError> {
+        self.read(|view| {
+            let look = || view.sql.prepare_cached(query)?.query_row(values, |row| row.get(0)).optional();
+            look().map_err(|error: rusqlite::Error| view.failed(error))
+        })
+    }
+
+    /// The one row of numbers that a query gives.
+    pub(super) fn numbers(&self, query: &str, values: impl Params) -> Result<Vec<i64>, StoreError> {
+        self.read(|view| {
+            let look = || -> rusqlite::Result<Vec<i64>> {
+                let mut statement = view.sql.prepare_cached(query)?;
+                let columns = statement.column_count();
+                statement.query_row(values, |row| (0..columns).map(|at| row.get(at)).collect())
+            };
+            look().map_err(|error| view.failed(error))
         })
     }
 

@@ -42,8 +42,10 @@ mod schema;
 mod upgrade;
 mod writer;
 
-use super::agenda::{BROUGHT_BACK, PUT_AWAY, noted, renamed};
-use super::{App, Changes, Claim, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name};
+use super::agenda::{BROUGHT_BACK, PUT_AWAY, counted, noted, renamed};
+use super::{
+    App, Changes, Claim, Ends, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name,
+};
 use crate::seal::MasterKey;
 use crate::store::rekey::Rekey;
 use crate::store::sealed::row::Row;
@@ -394,6 +396,21 @@ impl Store for Sqlite {
     fn next_due(&self, after: UnixTime) -> Result<Option<UnixTime>, StoreError> {
         let Some(database) = self.database()? else { return Ok(None) };
         agenda::next(&database, after)
+    }
+
+    fn longest_due(&self, at: UnixTime) -> Result<Option<UnixTime>, StoreError> {
+        let Some(database) = self.database()? else { return Ok(None) };
+        agenda::longest(&database, at)
+    }
+
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
+        let Some(database) = self.database()? else { return Ok(counted(&[], bounds.len())) };
+        agenda::ends(&database, at, bounds, after)
     }
 
     fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
