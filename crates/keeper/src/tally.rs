@@ -3,11 +3,12 @@
 
 use crate::error::Error;
 use crate::keeper::Keeper;
+use crate::store::StoreError;
 use perennial_core::Origin;
 use perennial_core::breaker::Breaker;
 use perennial_core::connection::Cause;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a flight was begun, as [`Tally::begun`] names it.
@@ -93,6 +94,13 @@ impl Keeper {
         }
     }
 
+    /// Why the disk or the database refused the last refresh that came to nothing for that; `None` once another one has
+    /// landed. Nothing was spent by it (law 4).
+    #[must_use]
+    pub fn store_refusal(&self) -> Option<String> {
+        self.kit().tally.refused().clone()
+    }
+
     /// The authorization servers that were asked since the keeper was opened, and how their breakers stand (law 12):
     /// `closed`, `shaky`, `open` or `half_open`.
     #[must_use]
@@ -120,6 +128,8 @@ fn named<const N: usize>(names: &[&'static str; N], counts: &[AtomicU64; N]) -> 
 pub(crate) struct Counters {
     begun: [AtomicU64; CAUSES.len()],
     refreshes: [AtomicU64; OUTCOMES.len()],
+    /// Why the store refused the last flight that it ended; nothing once another one has landed.
+    refused: Mutex<Option<String>>,
     pub(crate) read: Stopwatch,
     pub(crate) intend: Stopwatch,
     pub(crate) commit: Stopwatch,
@@ -133,12 +143,25 @@ impl Counters {
     /// A token request has come to its end; `ok`, or the verdict's name.
     pub(crate) fn came_of_it(&self, outcome: &'static str) {
         count(&OUTCOMES, &self.refreshes, outcome);
+        if outcome == "ok" {
+            *self.refused() = None;
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A flight has ended without one.
     pub(crate) fn ended(&self, error: &Error) {
         match error {
-            Error::Store(_) => self.came_of_it("store"),
+            Error::Store(why) => {
+                self.came_of_it("store");
+                // Others are about one connection, or about what somebody asked for.
+                if matches!(**why, StoreError::Io { .. } | StoreError::Server { .. }) {
+                    *self.refused() = Some(why.to_string());
+                }
+            }
             Error::Unreachable { .. } => self.came_of_it("unreachable"),
             _ => {}
         }
@@ -214,6 +237,20 @@ mod tests {
         counters.ended(&Error::Busy);
         let told = named(&OUTCOMES, &counters.refreshes);
         assert_eq!(told.iter().filter(|(_, count)| *count > 0).count(), 2);
+    }
+
+    #[test]
+    fn what_the_disk_refused_stands_until_something_lands() {
+        let counters = Counters::default();
+        let of = |error: StoreError| Error::from(error);
+        counters.ended(&of(StoreError::NoSuchConnection { name: "typo".into(), store: "x".into() }));
+        assert_eq!(*counters.refused(), None, "that is about what somebody asked for");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        counters.ended(&of(StoreError::Io { action: "write", path: "x".into(), source: full }));
+        counters.came_of_it("grant_gone");
+        assert!(counters.refused().is_some());
+        counters.came_of_it("ok");
+        assert_eq!(*counters.refused(), None);
     }
 
     #[test]

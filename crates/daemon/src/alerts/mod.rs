@@ -87,7 +87,7 @@ pub struct Parts {
     pub http: Arc<Http>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// The directory of the outbox; see [`standard_outbox`].
+    /// The directory of the outbox.
     pub outbox: PathBuf,
     /// What hints name.
     pub place: Place,
@@ -270,23 +270,6 @@ pub async fn test(config: &config::Alerts, http: &Http) -> Vec<Tested> {
         tested.push(Tested { kind: sink.kind(), sink: sink.name, outcome, took: started.elapsed() });
     }
     tested
-}
-
-/// Where the outbox is when nobody says so: `alerts` in the state directory that systemd gives a service, in
-/// /var/lib/perennial for root, else in `perennial` in the XDG state directory. `None` without a home.
-#[must_use]
-pub fn standard_outbox() -> Option<PathBuf> {
-    let dir = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    if let Some(state) = std::env::var_os("STATE_DIRECTORY") {
-        // systemd names several with colons between them.
-        let first = state.to_string_lossy().split(':').next().map(PathBuf::from)?;
-        return Some(first.join("alerts"));
-    }
-    if rustix::process::geteuid().is_root() {
-        return Some(PathBuf::from("/var/lib/perennial/alerts"));
-    }
-    let state = dir("XDG_STATE_HOME").or_else(|| Some(dir("HOME")?.join(".local/state")))?;
-    Some(state.join("perennial/alerts"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

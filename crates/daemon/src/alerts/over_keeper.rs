@@ -18,8 +18,6 @@ const MOST_SERVERS: usize = 16;
 pub struct OverKeeper {
     keeper: Arc<Keeper>,
     clock: Arc<dyn Clock>,
-    /// What whoever writes into the store says of it.
-    told_of_store: Mutex<Option<String>>,
     /// What became of the last look at it.
     could_not_read: Mutex<Option<String>>,
     /// So many seconds each server's clock was ahead of ours, when it was asked last.
@@ -30,13 +28,8 @@ impl OverKeeper {
     /// Looks at what this keeper keeps, by the wall clock of this machine.
     #[must_use]
     pub fn new(keeper: Arc<Keeper>, clock: Arc<dyn Clock>) -> Self {
-        let (told_of_store, could_not_read, skews) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { keeper, clock, told_of_store, could_not_read, skews }
-    }
-
-    /// What became of the last write into the store: why it was refused, or nothing.
-    pub fn store_is(&self, fault: Option<String>) {
-        *lock(&self.told_of_store) = fault;
+        let (could_not_read, skews) = (Mutex::default(), Mutex::default());
+        Self { keeper, clock, could_not_read, skews }
     }
 
     fn readable<T>(&self, read: Result<T, String>) -> Result<T, String> {
@@ -96,13 +89,14 @@ impl Watched for OverKeeper {
             .tally()
             .rescue_waits
             .then(|| "new tokens wait in a rescue file until it takes them".to_owned());
-        let told = lock(&self.told_of_store).clone();
         Vitals {
             servers: servers
                 .into_iter()
                 .map(|(origin, state)| Server { origin: origin.to_string(), fails: fails(state) })
                 .collect(),
-            store_fault: told.or(rescued).or_else(|| lock(&self.could_not_read).clone()),
+            store_fault: rescued
+                .or_else(|| self.keeper.store_refusal())
+                .or_else(|| lock(&self.could_not_read).clone()),
             clock_ahead: self.clock_ahead(),
         }
     }

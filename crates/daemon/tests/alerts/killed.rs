@@ -22,7 +22,7 @@ async fn the_process() {
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_no_message_and_tells_none_twice() {
+async fn a_killed_process_loses_no_message_and_none_gets_a_second_id() {
     let mut receiver = Receiver::start([Answer::Hang]).await;
     let stage = Stage::new();
     let (url, secret) = (stage.secret(&receiver.url("/")), stage.secret(SECRET));
@@ -45,9 +45,11 @@ async fn a_killed_process_loses_no_message_and_tells_none_twice() {
     stage.world.put(seen("acme", State::NeedsReauthorization));
     let alerts = stage.start();
     let (again, second) = receiver.message(SECRET).await;
-    assert_eq!((again, &second["data"]["connection"]), (id, &first["data"]["connection"]));
-    until("it is delivered", || alerts.tally().delivered() == 1).await;
+    assert_eq!((&again, &second["data"]["connection"]), (&id, &first["data"]["connection"]));
+    until("it is delivered", || alerts.tally().delivered() > 0).await;
     alerts.changed(["acme".to_owned()]);
     alerts.stop(Duration::from_secs(10)).await;
-    assert!(receiver.is_quiet() && stage.waiting().is_empty());
+    // It may have died before it had noted that it told this; then it is told again, as the same thing.
+    assert!(receiver.rest().iter().all(|request| request.headers["webhook-id"] == id));
+    assert!(stage.waiting().is_empty());
 }

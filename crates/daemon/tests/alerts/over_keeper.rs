@@ -7,9 +7,10 @@ use perennial::core::profile::concur::CONCUR;
 use perennial::core::secret::{ClientSecret, RefreshToken};
 use perennial::core::time::{HostClock, Skew};
 use perennial::core::token_endpoint::response::Others;
+use perennial::core::token_endpoint::{BodyEnd, NoAnswer, Reply, Unreachable};
 use perennial::core::{Connection, Expiry, Origin, State, UnixTime};
-use perennial::http::BoxFuture;
-use perennial::store::{App, Memory};
+use perennial::http::{BoxFuture, Line, Question, TokenEndpoint};
+use perennial::store::{App, Memory, SapSample};
 use perennial::{Keeper, Options, Store};
 use perennial_daemon::alerts::{OverKeeper, Watched};
 use std::sync::Arc;
@@ -111,12 +112,54 @@ fn law_11_a_clock_that_is_wrong_is_noticed_by_the_servers_and_when_it_is_set_bac
     assert!((-87_302..=-87_298).contains(&ahead), "{ahead}");
 }
 
-#[test]
-fn what_the_store_refuses_is_told() {
-    let over = over(store([]), Arc::new(SystemClock));
+/// A server that can be reached, answers with the same tokens, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Generous(Arc<AtomicI64>);
+
+impl TokenEndpoint for Generous {
+    fn connect<'a>(&'a self, _: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>> {
+        Box::pin(async { Ok(Box::new(self.clone()) as Box<dyn Line>) })
+    }
+}
+
+impl Line for Generous {
+    fn ask(self: Box<Self>, _: Question, _: Duration) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let body = br#"{"access_token": "access", "refresh_token": "refresh", "expires_in": 3600}"#;
+        let (body, end) = (body.to_vec().into(), BodyEnd::Whole);
+        let reply = Reply { status: 200, retry_after: None, date: None, correlation_id: None, body, end };
+        Box::pin(async { Ok(reply) })
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_writes_is_told_until_a_refresh_has_landed() {
+    let dir = tempfile::tempdir().unwrap();
+    let credentials =
+        r#"{"appID": "app", "clientSecret": "secret", "companyUUID": "company", "companyRequestToken": ""}"#;
+    let tokens = r#"{"refresh_token": "refresh", "access_token": "access", "expires_in": "3600",
+        "geolocation": "https://us2.api.concursolutions.com"}"#;
+    std::fs::write(dir.path().join("credentials.json"), credentials).unwrap();
+    std::fs::write(dir.path().join("refreshTokenObjectFile.json"), tokens).unwrap();
+    // What is written before anything is sent cannot be: a directory has its name.
+    let in_the_way = dir.path().join(".refreshTokenObjectFile.json.next");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let server = Generous::default();
+    let parts = perennial::Parts {
+        store: Arc::new(SapSample::open(dir.path()).unwrap()),
+        endpoint: Arc::new(server.clone()),
+        clock: Arc::new(SystemClock),
+        seed: None,
+        threads: None,
+    };
+    let keeper = Arc::new(Keeper::with_parts(parts, Options::default()));
+    let over = OverKeeper::new(Arc::clone(&keeper), Arc::new(SystemClock));
     assert_eq!(over.vitals().store_fault, None);
-    over.store_is(Some("the disk is full".to_owned()));
-    assert_eq!(over.vitals().store_fault.as_deref(), Some("the disk is full"));
-    over.store_is(None);
+    keeper.refresh("default").await.unwrap_err();
+    let told = over.vitals().store_fault.unwrap();
+    assert!(told.contains("refreshTokenObjectFile.json"), "{told}");
+    assert_eq!(server.0.load(Ordering::SeqCst), 0, "law 4: nothing was spent");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    keeper.refresh("default").await.unwrap();
     assert_eq!(over.vitals().store_fault, None);
 }

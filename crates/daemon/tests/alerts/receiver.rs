@@ -111,6 +111,11 @@ impl Receiver {
         self.requests.try_recv().is_err()
     }
 
+    /// What came that nobody has looked at.
+    pub(crate) fn rest(&mut self) -> Vec<Request> {
+        std::iter::from_fn(|| self.requests.try_recv().ok()).collect()
+    }
+
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.answers.lock().unwrap().extend(answers);
     }
