@@ -7,7 +7,7 @@ from html import escape
 from statistics import quantiles
 
 OVER = {"tcp": "TCP, with a client key", "unix": "unix socket, by peer credentials"}
-SERVERS = {"floor": ("bare axum", "#9aa5ad"), "perennial": ("perennial serve", "#0b6e99")}
+SERVERS = {"floor": ("bare axum, one body for all", "#9aa5ad"), "many": ("bare axum, a body for each name", "#6f7d87"), "perennial": ("perennial serve", "#0b6e99")}
 WIDTH, LEFT, RIGHT, ROW = 680, 220, 150, 30
 
 
@@ -38,8 +38,8 @@ def spread(values):
     return middle, low, high
 
 
-def ratios(lines, over, what):
-    own, floor = runs(lines, "perennial", over, what), runs(lines, "floor", over, what)
+def ratios(lines, over, what, floor="floor"):
+    own, floor = runs(lines, "perennial", over, what), runs(lines, floor, over, what)
     return spread([one / other for one, other in zip(own, floor)])
 
 
@@ -53,6 +53,8 @@ def hand_outs(lines):
             table.append((f"{OVER[over]}: {label}, requests a second; processor time of each", figure))
         middle, low, high = ratios(lines, over, "per_second")
         table.append((f"{OVER[over]}: **requests a second, to the floor's**", f"**{middle:.2f}** ({low:.2f} – {high:.2f})"))
+        middle, low, high = ratios(lines, over, "per_second", "many")
+        table.append((f"{OVER[over]}: **… to the one with a body for each name**", f"**{middle:.2f}** ({low:.2f} – {high:.2f})"))
         middle, low, high = ratios(lines, over, "cpu_microseconds")
         table.append((f"{OVER[over]}: processor time, to the floor's", f"{middle:.2f} ({low:.2f} – {high:.2f})"))
     return table
@@ -89,7 +91,7 @@ def storm(apart, storms):
 def drawn(lines):
     """Requests a second, a bar for each server, with its quartiles."""
     overs = sorted({line["over"] for line in lines})
-    height = 60 + len(overs) * (2 * ROW + 24)
+    height = 60 + len(overs) * (3 * ROW + 24)
     most = max(line["per_second"] for line in lines)
     x = lambda value: LEFT + value / most * (WIDTH - LEFT - RIGHT)
     parts = [

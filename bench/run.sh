@@ -24,7 +24,9 @@ trap finish EXIT
 # Nobody's own settings, nobody's own rescue files: a handful of variables, as a service has.
 bare=(env -i "PATH=$PATH" "HOME=$scratch/home")
 
-cargo build --release --locked --package perennial-cli --target-dir "$target"
+if [[ -z ${PERENNIAL_BIN:-} ]]; then
+  cargo build --release --locked --package perennial-cli --target-dir "$target"
+fi
 cargo build --release --locked --manifest-path bench/floor/Cargo.toml --target-dir "$target/floor"
 perennial_bin="${PERENNIAL_BIN:-$target/release/perennial}"
 
@@ -44,9 +46,9 @@ wait "$sandbox_pid" || true
 sandbox_pid=
 
 # The same connection once more, in a sealed database.
-mkdir -m 700 "$scratch/sealed"
+mkdir -m 700 "$scratch/sealed" "$scratch/keys"
 store="sqlite:$scratch/sealed/perennial.db"
-key="file:$scratch/sealed/master.key"
+key="file:$scratch/keys/master.key"
 sealed=("PERENNIAL_STORE=$store" "PERENNIAL_MASTER_KEY=$key")
 "${bare[@]}" "${sealed[@]}" "$perennial_bin" import "$dir" >/dev/null
 

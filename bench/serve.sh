@@ -106,7 +106,7 @@ idle() {
 threads() { sed -n 's/^Threads:[^0-9]*//p' "/proc/$1/status"; }
 
 start_floor() {
-  "${of_server[@]}" "${bare[@]}" "$floor_bin" "$1" "$scratch/body" &
+  "${of_server[@]}" "${bare[@]}" "$floor_bin" "$1" "$scratch/body" "${@:2}" &
   floor=$!
   started+=("$floor")
   sleep 0.3
@@ -120,31 +120,41 @@ measure() {
 }
 
 hand_outs() {
-  local over pair own_at floor_at floor_tcp floor_unix
+  local over pair
   curl --silent --fail --unix-socket "$socket" "http://localhost/v1/connections/$(head -n 1 "$scratch/names")/token" \
     >"$scratch/body"
+  # One body for all, and one for each name.
   start_floor 127.0.0.1:18470
-  floor_tcp=$floor
-  start_floor "$scratch/floor.sock"
-  floor_unix=$floor
+  local one_tcp=$floor
+  start_floor "$scratch/one.sock"
+  local one_unix=$floor
+  start_floor 127.0.0.1:18471 "$scratch/names"
+  local many_tcp=$floor
+  start_floor "$scratch/many.sock" "$scratch/names"
+  local many_unix=$floor
   # Every name once, and once more when what was read has been seen anew.
   "${of_load[@]}" env LOAD_KEY="$key" "$load_bin" "$tcp" "$scratch/names" "$hot" 8 "$daemon" >/dev/null
   sleep 5
   "${of_load[@]}" env LOAD_KEY="$key" "$load_bin" "$tcp" "$scratch/names" "$hot" 8 "$daemon" >/dev/null
   for ((pair = 1; pair <= pairs; pair++)); do
     for over in tcp unix; do
-      if [[ $over == tcp ]]; then
-        own_at=$tcp floor_at=127.0.0.1:18470 floor=$floor_tcp shown=$key
-      else
-        # Here the kernel says who asks.
-        own_at=$socket floor_at="$scratch/floor.sock" floor=$floor_unix shown=
+      # Over the unix socket the kernel says who asks.
+      local own=("perennial $over" "$tcp" "$daemon" "$key")
+      local one=("floor $over" 127.0.0.1:18470 "$one_tcp" "$key")
+      local many=("many $over" 127.0.0.1:18471 "$many_tcp" "$key")
+      if [[ $over == unix ]]; then
+        own=("perennial $over" "$socket" "$daemon" "")
+        one=("floor $over" "$scratch/one.sock" "$one_unix" "")
+        many=("many $over" "$scratch/many.sock" "$many_unix" "")
       fi
       if ((pair % 2)); then
-        measure "perennial $over" "$own_at" "$daemon" "$shown"
-        measure "floor $over" "$floor_at" "$floor" "$shown"
+        measure "${own[@]}"
+        measure "${one[@]}"
+        measure "${many[@]}"
       else
-        measure "floor $over" "$floor_at" "$floor" "$shown"
-        measure "perennial $over" "$own_at" "$daemon" "$shown"
+        measure "${many[@]}"
+        measure "${one[@]}"
+        measure "${own[@]}"
       fi
     done
   done

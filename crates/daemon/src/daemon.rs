@@ -141,6 +141,7 @@ impl Daemon {
         let follow = follow::follow(Arc::clone(&shared), tell(&alerts));
         begin("what follows the store", tokio::spawn(follow));
         begin("what looks at the agenda", tokio::spawn(survey::go_on(Arc::clone(&shared))));
+        begin("what counts refresh tokens", tokio::spawn(survey::count_ends(Arc::clone(&shared))));
         if keeps_alive {
             let (scheduler, mut stopped) = (Arc::clone(&scheduler), stopped.clone());
             shared.health.has_a_pulse();

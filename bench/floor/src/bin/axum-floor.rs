@@ -1,40 +1,52 @@
-//! `axum-floor ADDRESS BODY [threads]`: answers every request for a token with the bytes in the file BODY, out of memory, with the
-//! headers of a hand-out. ADDRESS is `HOST:PORT` or the path of a unix socket.
+//! `axum-floor ADDRESS BODY [NAMES]`: answers every request for a token with the bytes in the file BODY, out of memory, with
+//! the headers of a hand-out. With NAMES, a file with a name on each line, each of these has a copy of them to itself, as
+//! each connection has a token of its own: what differs from the other is what it takes to get at memory. ADDRESS is `HOST:PORT` or the path of a unix socket.
 //!
-//! Nobody is asked who they are, no name is looked up, nothing is counted: a server of axum's that hands out tokens cannot
-//! do less. One thread does everything; with `threads`, one worker of the runtime for several threads does, which is what a
-//! program gets from `#[tokio::main]` on one processor.
+//! Nobody is asked who they are, nothing is counted: a server of axum's that hands out tokens cannot do less. One thread
+//! does everything.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
+use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::Builder;
 
-fn main() -> Result<(), Box<dyn Error>> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let (mut builder, address, body) = match arguments.as_slice() {
-        [address, body] => (Builder::new_current_thread(), address, body),
-        [address, body, word] if word == "threads" => (Builder::new_multi_thread(), address, body),
-        _ => return Err("usage: axum-floor ADDRESS BODY [threads]".into()),
+    let (address, body, names) = match arguments.as_slice() {
+        [address, body] => (address, body, None),
+        [address, body, names] => (address, body, Some(names)),
+        _ => return Err("usage: axum-floor ADDRESS BODY [NAMES]".into()),
     };
-    let runtime = builder.worker_threads(1).enable_all().build()?;
-    runtime.block_on(serve(address, Bytes::from(fs::read(body)?)))
-}
-
-async fn serve(address: &str, body: Bytes) -> Result<(), Box<dyn Error>> {
-    let hand_out = move || {
-        let body = body.clone();
-        async move { answer(body) }
+    let body = fs::read(body)?;
+    let path = "/v1/connections/{name}/token";
+    let router = if let Some(names) = names {
+        let names = fs::read_to_string(names)?;
+        let of_each = names.lines().map(|name| (name.to_owned(), Bytes::from(body.clone())));
+        let of_each: Arc<HashMap<String, Bytes>> = Arc::new(of_each.collect());
+        let hand_out = move |uri: Uri| {
+            let name = uri.path().split('/').nth(3).unwrap_or_default();
+            let found = of_each.get(name).cloned().map(answer).ok_or(StatusCode::NOT_FOUND);
+            async move { found }
+        };
+        Router::new().route(path, get(hand_out))
+    } else {
+        let body = Bytes::from(body);
+        let hand_out = move || {
+            let body = body.clone();
+            async move { answer(body) }
+        };
+        Router::new().route(path, get(hand_out))
     };
-    let router = Router::new().route("/v1/connections/{name}/token", get(hand_out));
     if address.contains('/') {
         axum::serve(UnixListener::bind(address)?, router).await?;
     } else {

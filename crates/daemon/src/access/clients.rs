@@ -257,6 +257,9 @@ impl ClientFile {
             fs::create_dir_all(dir).map_err(self.io("make the directory of"))?;
         }
         let lock = File::create(self.path.with_extension("lock")).map_err(self.io("lock"))?;
+        if let Some(dir) = self.path.parent() {
+            give_to_owner_of(dir, &lock).map_err(self.io("lock"))?;
+        }
         lock.lock().map_err(self.io("lock"))?;
         let mut clients = self.clients()?;
         change(&mut clients)?;
@@ -273,11 +276,7 @@ impl ClientFile {
             let mut file = NamedTempFile::new_in(dir)?;
             file.write_all(bytes)?;
             file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-            // Root makes keys for a daemon of another user, which must be able to read them.
-            if rustix::process::geteuid().is_root() {
-                let owner = fs::metadata(dir)?;
-                std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
-            }
+            give_to_owner_of(dir, file.as_file())?;
             file.as_file().sync_all()?;
             file.persist(path).map_err(|error| error.error)?;
             File::open(dir)?.sync_all()
@@ -289,6 +288,15 @@ impl ClientFile {
         let path = self.path.clone();
         move |source| ClientsError::Io { action, path, source }
     }
+}
+
+/// Root makes keys for a daemon of another user, which must be able to read them.
+fn give_to_owner_of(dir: &Path, file: &File) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?;
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// What a new client may do.

@@ -4,6 +4,7 @@
 
 use super::survey::{BOUNDS, ENDS, PAUSE};
 use crate::shared::Shared;
+use crate::tally::Count;
 use perennial::tally::{BUCKETS, Latency};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -70,7 +71,7 @@ fn of_the_process(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
 fn of_requests(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let tally = &shared.tally;
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    let answers = classes.into_iter().zip(tally.answers.iter().map(|count| count.get()));
+    let answers = classes.into_iter().zip(tally.answers.iter().map(Count::get));
     page.counters(
         "perennial_requests",
         "Requests answered, by the class of their status.",
@@ -87,7 +88,7 @@ fn of_requests(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let help = "Requests for an access token. fresh: out of memory; stale: out of memory, and renewed meanwhile; fetched: \
                 out of the store or by a refresh; in_need: out of memory, because nothing newer could be had; refused: none.";
     page.counters("perennial_hand_outs", help, "freshness", hand_outs)?;
-    let forwarded = classes.into_iter().zip(tally.forwarded.iter().map(|count| count.get()));
+    let forwarded = classes.into_iter().zip(tally.forwarded.iter().map(Count::get));
     let help = "API calls forwarded, by the class of their answer's status.";
     page.counters("perennial_forwarded", help, "class", forwarded)?;
     let help = "API calls that the API rejected, by whether they were sent once more with another token.";
@@ -182,8 +183,8 @@ fn of_the_agenda(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     }
     let Some(ends) = shared.survey.ends() else { return Ok(()) };
     let help = format!(
-        "Refresh tokens by the time that they have left, as it was counted within the last {} s: a picture, not a sum \
-         over time. What has ended has 0.",
+        "Refresh tokens by the time that they have left; counted {} s after the last count at the latest, which takes some \
+         minutes for a million. A picture, not a sum over time. What has ended has 0.",
         ENDS.as_secs()
     );
     #[expect(clippy::cast_precision_loss, reason = "seconds in a graph")]

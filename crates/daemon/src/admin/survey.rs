@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 /// How old what is told of the agenda may be. A look reads an index, and one record as a rule.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
-/// How old what is told of refresh tokens' ends may be: a look goes through all connections, and takes seconds where
-/// there are a million of them.
+/// How long refresh tokens' ends are not counted again: that goes through all connections. It is done page by page, with
+/// pauses, so that others get at the disk: a million take some minutes.
 pub(super) const ENDS: Duration = Duration::from_secs(3600);
+const BETWEEN_PAGES: Duration = Duration::from_millis(500);
 
 /// How often a store that took no writes is tried: nothing is done as long as it takes them.
 const TICK: Duration = Duration::from_secs(2);
@@ -53,25 +54,44 @@ impl Survey {
 
 /// Looks from time to time until it is dropped.
 pub(crate) async fn go_on(shared: Arc<Shared>) {
-    let (mut agenda_at, mut ends_at): (Option<Instant>, Option<Instant>) = (None, None);
-    let is_old = |at: Option<Instant>, most: Duration| at.is_none_or(|at| at.elapsed() >= most);
+    let mut agenda_at: Option<Instant> = None;
     loop {
-        if is_old(agenda_at, PAUSE) {
+        if agenda_at.is_none_or(|at| at.elapsed() >= PAUSE) {
             let agenda = off_these_threads(&shared, agenda).await;
             *shared.survey.agenda.lock().unwrap_or_else(PoisonError::into_inner) = agenda;
             agenda_at = Some(Instant::now());
-            if agenda.is_some()
-                && is_old(ends_at, ENDS)
-                && let Some(ends) = off_these_threads(&shared, ends).await
-            {
-                *shared.survey.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
-                ends_at = Some(Instant::now());
-            }
         }
         if !shared.health.is_writable(&shared.keeper.tally()) {
             let _ = off_these_threads(&shared, try_to_write).await;
         }
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Counts refresh tokens by their ends from time to time until it is dropped.
+pub(crate) async fn count_ends(shared: Arc<Shared>) {
+    loop {
+        let counted = ends(&shared).await;
+        let pause = if counted.is_some() { ENDS } else { PAUSE };
+        if let Some(ends) = counted {
+            *shared.survey.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Nothing where the store could not be read to its end.
+async fn ends(shared: &Arc<Shared>) -> Option<Ends> {
+    let (mut ends, mut after) = (Ends::none(BOUNDS.len()), None);
+    loop {
+        let page = move |shared: &Shared, now| shared.keeper.store().ends(now, &BOUNDS, after);
+        let (page, next) = off_these_threads(shared, page).await?;
+        ends = ends.and(&page);
+        if next.is_none() {
+            return Some(ends);
+        }
+        after = next;
+        tokio::time::sleep(BETWEEN_PAGES).await;
     }
 }
 
@@ -92,10 +112,6 @@ async fn off_these_threads<T: Send + 'static>(
             None
         }
     }
-}
-
-fn ends(shared: &Shared, now: UnixTime) -> Result<Ends, StoreError> {
-    shared.keeper.store().ends(now, &BOUNDS)
 }
 
 fn agenda(shared: &Shared, now: UnixTime) -> Result<Agenda, StoreError> {

@@ -115,7 +115,7 @@ pub(crate) struct Which {
     /// Those in this state only.
     state: Option<String>,
     /// Those whose refresh token ends within this time only: `720h`.
-    #[param(example = "720h", pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[param(example = "720h", pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     dies_within: Option<String>,
     /// Those behind this name: what `next` of the page before says.
     after: Option<String>,
@@ -196,7 +196,7 @@ pub(crate) async fn list(
 }
 
 /// A new connection: with a company request token, or with a refresh token and where it is good.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     /// What to call it.
@@ -215,11 +215,51 @@ pub(crate) struct New {
     geolocation: Option<String>,
 }
 
+/// What is described of [`New`]: one of two ways.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "it describes the body for OpenAPI; read is the one struct, whose mistakes have names"
+)]
+pub(crate) enum NewDescribed {
+    /// With a company request token.
+    Authorized {
+        /// What to call it.
+        #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
+        name: String,
+        /// The app's id.
+        client_id: String,
+        /// The app's secret.
+        client_secret: String,
+        /// The company's UUID.
+        #[schema(pattern = "^[A-Za-z0-9-]{1,64}$")]
+        company: String,
+        /// What a Web Services Administrator made in Concur within the last 24 hours.
+        company_request_token: String,
+    },
+    /// With a refresh token that something else has obtained.
+    Held {
+        /// What to call it.
+        #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
+        name: String,
+        /// The app's id.
+        client_id: String,
+        /// The app's secret.
+        client_secret: String,
+        /// The refresh token.
+        refresh_token: String,
+        /// Where it is good.
+        #[schema(pattern = r"^https://[a-z0-9-]{1,40}\.api\.concursolutions\.com$")]
+        geolocation: String,
+    },
+}
+
 /// Add a connection
 ///
 /// A grant is obtained, or the refresh token tried, before the answer. What was given is kept even if that does not work.
 #[utoipa::path(
-    post, path = "/v1/connections", tag = "connections", request_body = New,
+    post, path = "/v1/connections", tag = "connections", request_body = NewDescribed,
     responses(
         (status = 201, description = "It works", body = Shown),
         (status = "4XX", description = "Why not", body = Problem, content_type = "application/problem+json"),

@@ -34,8 +34,8 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
     reason = "it describes the form for OpenAPI; the form itself is read by hand, for a repetition is an error"
 )]
 pub(crate) struct TokenRequest {
-    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange`.
-    grant_type: String,
+    /// What is presented.
+    grant_type: GrantType,
     /// The client's name, where it is not in the Authorization header.
     client_id: Option<String>,
     /// The client's key, where it is not in the Authorization header.
@@ -48,6 +48,17 @@ pub(crate) struct TokenRequest {
     subject_token: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token`.
     subject_token_type: Option<String>,
+}
+
+/// What a token request may present.
+#[derive(Deserialize, utoipa::ToSchema)]
+enum GrantType {
+    /// RFC 6749 section 4.4.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// RFC 8693.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
 }
 
 /// A token response (RFC 6749 section 5.1).
@@ -200,6 +211,9 @@ fn client(
 
 /// The subject of an exchange is a client key: whoever has it could have asked for the token by itself.
 fn subject(shared: &Arc<Shared>, from: Option<&From>, form: &Form) -> Result<Arc<Caller>, Refusal> {
+    let subject = form.one("subject_token")?;
+    let subject = subject.ok_or_else(|| Refusal::of(&Problem::no_key()))?;
+    let caller = by_key(shared, from, subject)?;
     if form.one("actor_token")?.is_some() {
         return Err(Refusal::invalid_request("actor_token is not taken"));
     }
@@ -209,10 +223,7 @@ fn subject(shared: &Arc<Shared>, from: Option<&From>, form: &Form) -> Result<Arc
     if form.one("subject_token_type")? != Some(ACCESS_TOKEN) {
         return Err(Refusal::invalid_request(format!("subject_token_type is {ACCESS_TOKEN}")));
     }
-    let subject = form.one("subject_token")?;
-    let subject =
-        subject.ok_or_else(|| Refusal::invalid_request("subject_token is missing: a client key"))?;
-    by_key(shared, from, subject)
+    Ok(caller)
 }
 
 fn by_key(shared: &Arc<Shared>, from: Option<&From>, key: &str) -> Result<Arc<Caller>, Refusal> {

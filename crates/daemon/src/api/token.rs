@@ -27,10 +27,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// The least time that the token must live yet: `60s`, `10m`.
-    #[param(example = "60s", pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[param(example = "60s", pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     min_ttl: Option<String>,
     /// How long to wait for a refresh; it goes on when the wait is over.
-    #[param(example = "10s", pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[param(example = "10s", pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     wait: Option<String>,
 }
 
@@ -160,10 +160,10 @@ pub(crate) struct ManyWanted {
     #[schema(max_items = 1000)]
     connections: Vec<String>,
     /// The least time that each token must live yet: `60s`, `10m`.
-    #[schema(pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[schema(pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     min_ttl: Option<String>,
     /// How long to wait for refreshes; they go on when the wait is over.
-    #[schema(pattern = r"^([0-9]{1,6}[smh])+$")]
+    #[schema(pattern = r"^([0-9]{1,9}|([0-9]{1,6}[smhd])+)$")]
     wait: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! API calls through the daemon: what arrives, what comes back, and what never does.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -33,7 +33,7 @@ const PAGE: usize = 1000;
 
 /// Counts refresh tokens by their ends, connection by connection.
 pub(crate) fn ends<S: Store + ?Sized>(store: &S, at: UnixTime, bounds: &[i64]) -> Result<Ends, StoreError> {
-    let mut ends = Ends { within: vec![0; bounds.len()], ..Ends::default() };
+    let mut ends = Ends::none(bounds.len());
     let mut after: Option<String> = None;
     loop {
         let names = store.names_after(after.as_deref(), PAGE)?;
@@ -58,13 +58,19 @@ pub(crate) fn ends<S: Store + ?Sized>(store: &S, at: UnixTime, bounds: &[i64]) -
     }
 }
 
-/// What a database answers who asks it for the same: how many, the seconds, and a count for each bound; nothing, where
-/// there is no database yet.
-pub(crate) fn counted(row: &[i64], bounds: usize) -> Ends {
+/// So many connections are looked at by a database in one go: some ten megabytes of pages.
+pub(crate) const ENDS_PAGE: usize = 2500;
+
+/// What a database answers who asks it for the same: the number of the last one that it has looked at, how many, the
+/// seconds, and a count for each bound; nothing, where there is no database yet.
+pub(crate) fn counted(row: &[i64], bounds: usize) -> (Ends, Option<u64>) {
     let counts: Vec<u64> = row.iter().map(|count| count.max(&0).unsigned_abs()).collect();
     match counts.as_slice() {
-        [known, seconds, within @ ..] => Ends { within: within.to_vec(), known: *known, seconds: *seconds },
-        _ => Ends { within: vec![0; bounds], ..Ends::default() },
+        [last, known, seconds, within @ ..] => {
+            let ends = Ends { within: within.to_vec(), known: *known, seconds: *seconds };
+            (ends, Some(*last).filter(|last| *last > 0))
+        }
+        _ => (Ends::none(bounds), None),
     }
 }
 

@@ -187,13 +187,20 @@ pub trait Store: Send + Sync + 'static {
         Ok(longest)
     }
 
-    /// How many refresh tokens end within each of `bounds` (seconds from `at`, by the server's clock, ascending). May
-    /// look at every connection there is: for what is asked once in an hour.
+    /// How many refresh tokens end within each of `bounds` (seconds from `at`, by the server's clock, ascending), of as
+    /// many connections as can be looked at in a moment, behind those of the page before. Ask again with what comes
+    /// beside it, for as long as something does, and add the pages up: for what is counted once in an hour, and slowly.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn ends(&self, at: UnixTime, bounds: &[i64]) -> Result<Ends, StoreError> {
-        agenda::ends(self, at, bounds)
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
+        let _ = after;
+        Ok((agenda::ends(self, at, bounds)?, None))
     }
 
     /// Which connections may have changed since `since`, a mark that this store gave out: their tokens, their state,
@@ -315,6 +322,23 @@ pub struct Ends {
     pub known: u64,
     /// The seconds that these have left, in all; none for what has ended.
     pub seconds: u64,
+}
+
+impl Ends {
+    /// Of no connection.
+    #[must_use]
+    pub fn none(bounds: usize) -> Self {
+        Self { within: vec![0; bounds], ..Self::default() }
+    }
+
+    /// With those of another page.
+    #[must_use]
+    pub fn and(mut self, page: &Self) -> Self {
+        self.known += page.known;
+        self.seconds = self.seconds.saturating_add(page.seconds);
+        self.within.iter_mut().zip(&page.within).for_each(|(count, more)| *count += more);
+        self
+    }
 }
 
 /// What [`Store::changes`] knows.

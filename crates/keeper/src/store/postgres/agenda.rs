@@ -7,7 +7,7 @@ use super::link::Link;
 use super::row::get;
 use super::server::Server;
 use crate::store::MOST_COUNTED;
-use crate::store::agenda::LONGEST_PAUSE;
+use crate::store::agenda::{ENDS_PAGE, LONGEST_PAUSE};
 use perennial_core::UnixTime;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -172,24 +172,30 @@ pub(super) async fn longest(server: &Server, link: &Link<'_>, at: UnixTime) -> R
     first_column(server, link.rows(&query, &values).await?)
 }
 
-/// How many refresh tokens end within each of the bounds, behind how many there are and the seconds that they have left.
+/// How many refresh tokens end within each of the bounds, behind the number of the last one that was looked at, how many
+/// there are, and the seconds that they have left: a page.
 pub(super) async fn ends(
     server: &Server,
     link: &Link<'_>,
     at: UnixTime,
     bounds: &[i64],
+    after: Option<u64>,
 ) -> Result<Vec<i64>, Stop> {
     let within: String =
         bounds.iter().map(|bound| format!(", count(*) FILTER (WHERE e.remains <= {bound})")).collect();
     let query = format!(
-        "SELECT array[count(*), coalesce(sum(greatest(e.remains, 0)), 0)::bigint{within}] FROM (
-             SELECT {END} - $2 AS remains FROM {}.connections c
+        "SELECT array[coalesce(max(e.number), 0), count(e.remains),
+                coalesce(sum(greatest(e.remains, 0)) FILTER (WHERE e.remains IS NOT NULL), 0)::bigint{within}] FROM (
+             SELECT c.number, {END} - $2 AS remains FROM {}.connections c
              CROSS JOIN LATERAL (SELECT c.record || '' AS text OFFSET 0) r
-             WHERE c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL
-         ) e WHERE e.remains IS NOT NULL",
+             WHERE c.number > $3 AND c.tenant = $1 AND c.removed_at IS NULL AND c.due_at IS NOT NULL
+             ORDER BY c.number LIMIT {ENDS_PAGE}
+         ) e",
         server.place.schema
     );
-    let values = [(&server.options.tenant as _, Type::TEXT), (&at.0 as _, Type::INT8)];
+    let after = after.map_or(0, u64::cast_signed);
+    let values =
+        [(&server.options.tenant as _, Type::TEXT), (&at.0 as _, Type::INT8), (&after as _, Type::INT8)];
     let rows: Vec<Vec<i64>> = first_column(server, link.rows(&query, &values).await?)?;
     Ok(rows.into_iter().next().unwrap_or_default())
 }

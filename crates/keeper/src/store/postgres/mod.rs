@@ -400,9 +400,14 @@ impl Store for Postgres {
         Ok(longest.first().copied().map(UnixTime))
     }
 
-    fn ends(&self, at: UnixTime, bounds: &[i64]) -> Result<Ends, StoreError> {
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
         let asked = bounds.to_vec();
-        let row = self.list(async move |server, link| agenda::ends(server, link, at, &asked).await)?;
+        let row = self.list(async move |server, link| agenda::ends(server, link, at, &asked, after).await)?;
         Ok(counted(&row, bounds.len()))
     }
 

@@ -403,9 +403,14 @@ impl Store for Sqlite {
         agenda::longest(&database, at)
     }
 
-    fn ends(&self, at: UnixTime, bounds: &[i64]) -> Result<Ends, StoreError> {
+    fn ends(
+        &self,
+        at: UnixTime,
+        bounds: &[i64],
+        after: Option<u64>,
+    ) -> Result<(Ends, Option<u64>), StoreError> {
         let Some(database) = self.database()? else { return Ok(counted(&[], bounds.len())) };
-        agenda::ends(&database, at, bounds)
+        agenda::ends(&database, at, bounds, after)
     }
 
     fn changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
