@@ -7,7 +7,7 @@ use super::{BoxFuture, Options, connect};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::{Request, Response, Uri};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
@@ -17,10 +17,11 @@ use perennial_core::token_endpoint::{NoAnswer, Unreachable};
 use perennial_core::{AccessToken, Origin};
 use std::error::Error as StdError;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::Instant;
 use tower_service::Service;
 
 /// A connection on which nothing is asked for this long is closed: servers close them by themselves after a minute.
@@ -31,7 +32,7 @@ pub type Failed = Box<dyn StdError + Send + Sync>;
 
 /// A pool of connections to API hosts.
 pub struct Upstream<B> {
-    client: Client<Dial, B>,
+    client: Client<Dial, Going<B>>,
 }
 
 impl<B> Upstream<B>
@@ -47,7 +48,8 @@ where
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(idle_connections)
-            // Only one that comes back whole: the connection it was to go out on had been closed before.
+            // Only one that comes back whole, its body untouched: the connection that it was to go out on had been closed
+            // before hyper took it up. What hyper has begun to write never comes back.
             .retry_canceled_requests(true)
             .set_host(false)
             .build(dial);
@@ -55,7 +57,8 @@ where
     }
 
     /// Sends a request to `base` with the access token as its bearer (RFC 6750 section 2.1), and returns when the head of
-    /// the answer is there, at the latest after `patience`. The request's address is path and query alone.
+    /// the answer is there. The request's address is path and query alone. `patience` counts from the moment at which the
+    /// server took the last piece of the request's body: a large one takes as long as it makes headway.
     ///
     /// # Errors
     /// When no answer came; any status is an answer.
@@ -77,11 +80,56 @@ where
         let headers = request.headers_mut();
         headers.insert(HOST, host);
         headers.insert(AUTHORIZATION, bearer);
-        match tokio::time::timeout(patience, self.client.request(request)).await {
-            Err(_) => Err(ApiError::NoAnswer(NoAnswer::TimedOut)),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(told(&error)),
+        let headway = Arc::new(Headway(Mutex::new(Instant::now())));
+        let request = request.map(|body| Going { body, headway: Arc::clone(&headway) });
+        let mut answer = pin!(self.client.request(request));
+        let mut until = headway.last() + patience;
+        loop {
+            match tokio::time::timeout_at(until, answer.as_mut()).await {
+                Ok(answered) => return answered.map_err(|error| told(&error)),
+                Err(_) if headway.last() + patience > until => until = headway.last() + patience,
+                Err(_) => return Err(ApiError::NoAnswer(NoAnswer::TimedOut)),
+            }
         }
+    }
+}
+
+/// When the server took the last piece of a body.
+struct Headway(Mutex<Instant>);
+
+impl Headway {
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body on its way out. The next piece is asked for when there is room for it, so each one is headway.
+struct Going<B> {
+    body: B,
+    headway: Arc<Headway>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_ready() {
+            *self.headway.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
