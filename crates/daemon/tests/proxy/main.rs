@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod canary;
+mod framing;
+mod local;
+mod passing;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,9 +14,9 @@ use perennial_daemon::Daemon;
 use perennial_daemon::access::clients::NewClient;
 use perennial_daemon::config::Right;
 use serde_json::{Value, json};
-use support::{House, Reply, ask_tcp, exchange, request, until};
+use support::{House, Reply, ask_tcp, exchange, request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::UnixStream;
 
 const USERS: &str = "/v1/connections/acme/proxy/profile/identity/v4/Users";
 const ECHO: &str = "/v1/connections/acme/proxy/sandbox/echo";
@@ -119,8 +124,64 @@ async fn a_client_forwards_what_it_may_and_nothing_else() {
     assert_eq!(house.sandbox.stats().api_calls, before, "nothing of it went out");
     let reply = ask_tcp(&daemon, "GET", USERS, &[("authorization", &bearer)], "").await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    let upgrade = [("authorization", bearer.as_str()), ("upgrade", "websocket"), ("connection", "upgrade")];
-    assert_eq!(ask_tcp(&daemon, "GET", USERS, &upgrade, "").await.status, 501);
+    let calls = house.sandbox.stats().api_calls;
+    for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
+        let two = [("authorization", bearer.as_str()), (name, "DELETE")];
+        assert_eq!(ask_tcp(&daemon, "GET", USERS, &two, "").await.status, 403, "{name}");
+    }
+    assert_eq!(house.sandbox.stats().api_calls, calls, "it says one method, and not two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_12_what_came_in_pieces_is_sent_again_where_it_was_little() {
+    let (house, _daemon) = served(&["proxy.replayable=1KiB"]).await;
+    for (length, status) in [(1_000, 200), (2_000, 401)] {
+        house.sandbox.inject(json!([{"kind": "status", "status": 401, "on": "api"}])).unwrap();
+        let piece = "x".repeat(length / 2);
+        let head = format!("POST {ECHO} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let piece = format!("{:x}\r\n{piece}\r\n", piece.len());
+        let request = format!("{head}transfer-encoding: chunked\r\n\r\n{piece}{piece}0\r\n\r\n");
+        let reply = exchange(UnixStream::connect(house.socket()).await.unwrap(), &request).await;
+        assert_eq!(reply.status, status, "{length}: {reply:?}");
+        let note = (status == 401).then_some("not sent again: the body was not kept");
+        assert_eq!(reply.header("perennial-note"), note);
+        assert_eq!(reply.body.contains(&"x".repeat(length)), status == 200);
+    }
+    assert_eq!(house.sandbox.stats().refreshes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_12_a_call_that_is_rejected_twice_is_made_twice() {
+    let (house, _daemon) = served(&[]).await;
+    house.sandbox.inject(json!([{"kind": "status", "status": 403, "on": "api", "count": 2}])).unwrap();
+    let calls = house.sandbox.stats().api_calls;
+    let reply = house.get(USERS).await;
+    let stats = house.sandbox.stats();
+    assert_eq!((reply.status, stats.api_calls - calls, stats.refreshes), (403, 2, 1), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_hangs_does_not_hold_up_who_was_rejected() {
+    let (house, _daemon) = served(&["limits.patience=1s"]).await;
+    house.sandbox.inject(json!([{"kind": "status", "status": 401, "on": "api"}])).unwrap();
+    house.sandbox.inject(json!([{"kind": "hang", "seconds": 20}])).unwrap();
+    let reply = house.get(USERS).await;
+    let note = reply.header("perennial-note");
+    assert_eq!((reply.status, note), (401, Some("not sent again: no new token in time")), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_not_there_is_told_as_such() {
+    let (house, _daemon) = served(&[]).await;
+    let api = local::Api::open(&house).await;
+    let address = api.listener.local_addr().unwrap();
+    drop(api);
+    let reply = house.get("/v1/connections/local/proxy/x").await;
+    let problem = reply.json();
+    assert_eq!((reply.status, problem["type"].as_str()), (502, Some("/problems/api-unreachable")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(&address.to_string()) && detail.contains("refused"), "{detail}");
+    assert_eq!(problem["next"], "it was not sent; ask again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,52 +220,6 @@ async fn calls_share_connections_to_the_api() {
         assert_eq!(house.get(USERS).await.status, 200);
     }
     assert!(house.sandbox.stats().connections - before <= 1, "{before} {:?}", house.sandbox.stats());
-}
-
-/// An API that hears how a request's body comes, and answers piece by piece when it is told to.
-#[tokio::test(flavor = "multi_thread")]
-async fn bodies_stream_both_ways_and_who_hangs_up_is_noticed() {
-    let (house, _daemon) = served(&[]).await;
-    let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", api.local_addr().unwrap());
-    let mut connection = house.keeper.connection("acme").unwrap();
-    connection.name = "local".to_owned();
-    connection.id = "id-local".to_owned();
-    let origin = perennial::core::Origin::parse(&base).unwrap();
-    connection.permitted.push(origin.clone());
-    connection.held.as_mut().unwrap().base = origin;
-    let app = house.keeper.store().app("acme").unwrap();
-    house.keeper.add(&connection, &app, &[], "added").unwrap();
-
-    let mut caller = UnixStream::connect(house.socket()).await.unwrap();
-    let head =
-        "POST /v1/connections/local/proxy/stream HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-    caller.write_all(head.as_bytes()).await.unwrap();
-    caller.write_all(b"5\r\nfirst\r\n").await.unwrap();
-    let (mut server, _) = api.accept().await.unwrap();
-    hears(&mut server, "first").await;
-    caller.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
-    hears(&mut server, "second").await;
-    server.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
-    hears(&mut caller, "one").await;
-    server.write_all(b"3\r\ntwo\r\n").await.unwrap();
-    hears(&mut caller, "two").await;
-    drop(caller);
-    until("the API hears that nobody listens any more", async || {
-        let wrote = server.write_all(b"3\r\nxyz\r\n").await;
-        wrote.is_err().then_some(())
-    })
-    .await;
-}
-
-async fn hears(stream: &mut (impl tokio::io::AsyncRead + Unpin), what: &str) {
-    let mut heard = String::new();
-    let mut buffer = [0; 4096];
-    while !heard.contains(what) {
-        let length = stream.read(&mut buffer).await.unwrap();
-        assert_ne!(length, 0, "it ended without {what}: {heard}");
-        heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
