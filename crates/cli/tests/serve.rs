@@ -104,7 +104,7 @@ fn token_and_call_go_through_a_daemon_and_give_the_same() {
         support::Ended::of(&command.env("PERENNIAL_SOCKET", &served.socket).output().unwrap())
     };
     let asked = through(&["token", "acme", "--json"]);
-    assert!(served.said().contains("/v1/connections/acme/token"), "the daemon was asked: {}", served.said());
+    wait_until("the daemon says that it was asked", || served.said().contains("/v1/connections/acme/token"));
     let object = |text: &str| {
         let mut object: Value = serde_json::from_str(text).unwrap();
         object["expires_in"] = Value::Null;
