@@ -46,6 +46,18 @@ pub fn plain_advice(error: &Error, _: &str) -> Advice {
     Advice { message: error.to_string(), needs_a_person, ..Advice::default() }
 }
 
+/// What a path may answer with instead of what it is there for.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes answers for OpenAPI; they are made of the problem itself")]
+pub(crate) enum Problems {
+    /// Why not.
+    #[response(status = "4XX", content_type = "application/problem+json")]
+    OfTheCaller(Problem),
+    /// Why not now.
+    #[response(status = "5XX", content_type = "application/problem+json")]
+    OfTheDaemon(Problem),
+}
+
 /// Why there is no answer (RFC 9457).
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Problem {
@@ -141,6 +153,12 @@ impl Problem {
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
             ..Self::new(status, kind, title, advice.message)
         }
+    }
+
+    /// A task of the daemon's own ended without a word.
+    pub(crate) fn ended() -> Self {
+        let title = "the daemon could not go on";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "/problems/internal", title, "a task ended")
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -281,6 +299,9 @@ fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'
         Error::Store(error) => match error.as_ref() {
             StoreError::NameTaken { .. } => {
                 (StatusCode::CONFLICT, "/problems/name-taken", "the name is taken")
+            }
+            StoreError::OtherSecret => {
+                (StatusCode::CONFLICT, "/problems/other-secret", "the app has another client secret")
             }
             StoreError::BadName { .. } => (StatusCode::BAD_REQUEST, "/problems/bad-name", "this is no name"),
             StoreError::Fixed { .. } => {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::kit::blocking;
-use crate::store::{App, WriteError};
+use crate::store::{App, Parcel, WriteError};
 use perennial_core::connection::Condition;
 use perennial_core::journal::{Entry, Event};
 use perennial_core::{Connection, Policy};
@@ -54,6 +54,36 @@ impl Keeper {
         }
         kit.note(connection, Event::Noted { what: how.into() });
         Ok(())
+    }
+
+    /// The same for who cannot know what secret the app has: one that is not the one in force is refused, because all
+    /// connections of the app share it.
+    ///
+    /// # Errors
+    /// When the name is taken, the store takes none, or the secret is another one ([`StoreError::OtherSecret`]).
+    pub fn add_to_app(
+        &self,
+        connection: &Connection,
+        app: &App,
+        how: impl Into<String>,
+    ) -> Result<(), Error> {
+        let kit = self.kit();
+        let at = connection.skew.server_time(kit.now());
+        let entry = Entry { at, event: Event::Noted { what: how.into() }, correlation_id: None };
+        let parcel = Parcel { connection: connection.clone(), app: app.clone(), history: vec![entry] };
+        let outcome = blocking(|| kit.store.add_all(std::slice::from_ref(&parcel))).pop();
+        let silent = || Error::Internal("the store said nothing of a new connection".to_owned());
+        Ok(outcome.ok_or_else(silent)??)
+    }
+
+    /// The server calls the client secret wrong that a person has given: the one before is in force again, because all
+    /// connections of the app share it. What else was given stays.
+    ///
+    /// # Errors
+    /// When there is no such connection, or a person edits the file.
+    pub fn put_back_secret(&self, name: &str, before: &App, given: &App) -> Result<(), Error> {
+        let app = App { client: before.client.clone(), ..given.clone() };
+        self.put_app(name, &app, "the client secret before is in force again")
     }
 
     /// Replaces what a person gives to obtain a grant with; the next flight reads it anew (law 6).

@@ -178,9 +178,7 @@ fn not_worked(keeper: &Keeper, name: &str, trouble: Trouble, before: &App, given
     if !is_refused {
         return trouble.prefixed("what was given is stored, but it did not work");
     }
-    let mut app = given.clone();
-    app.client.clone_from(&before.client);
-    match keeper.put_app(name, &app, "the client secret before is in force again") {
+    match keeper.put_back_secret(name, before, given) {
         Ok(()) => trouble.prefixed("it did not work, so the client secret before is in force again"),
         Err(error) => trouble.prefixed(&format!(
             "it did not work, and the client secret before could not be put back ({error})"

@@ -3,7 +3,7 @@
 //! | path | file | right |
 //! |---|---|---|
 //! | `GET /v1/connections/{name}/token`, `POST …/rejected`, `POST /v1/tokens` | [`token`] | token |
-//! | `/v1/connections…` | `connections` | admin; a list of names: any |
+//! | `/v1/connections…` | [`connections`] | admin; a list of names: any |
 //! | `ANY /v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
 //! | `/live`, `/ready`, `/openapi.json` | `crate::admin`, here | none |
@@ -89,12 +89,12 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(token::token))
         .routes(routes!(token::tokens))
         .routes(routes!(token::rejected))
-        .routes(routes!(connections::list, connections::add))
-        .routes(routes!(connections::show, connections::remove))
-        .routes(routes!(connections::refresh))
-        .routes(routes!(connections::suspend))
-        .routes(routes!(connections::resume))
-        .routes(routes!(connections::reauthorize))
+        .routes(routes!(connections::list::list, connections::grant::add))
+        .routes(routes!(connections::show, connections::upkeep::remove))
+        .routes(routes!(connections::upkeep::refresh))
+        .routes(routes!(connections::upkeep::suspend))
+        .routes(routes!(connections::upkeep::resume))
+        .routes(routes!(connections::grant::reauthorize))
         .routes(routes!(standard::token))
         .routes(routes!(standard::metadata))
         .routes(routes!(admin::live))

@@ -3,7 +3,7 @@
 use super::{Asked, Body, Daemon, Query, Segment};
 use crate::config::Right;
 use crate::hot::{Entry, rfc3339};
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::shared::Shared;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -92,8 +92,7 @@ pub(crate) struct Token {
     responses(
         (status = 200, description = "A valid access token", body = Token, headers(("ETag" = String))),
         (status = 304, description = "The token that the caller has, by If-None-Match, is still the one"),
-        (status = "4XX", description = "Why there is none", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", description = "Why there is none now", body = Problem, content_type = "application/problem+json"),
+        Problems,
     )
 )]
 pub(crate) async fn token(
@@ -134,8 +133,7 @@ pub(crate) struct Rejected {
     params(("name" = String, Path, description = "The connection")),
     responses(
         (status = 200, description = "Another access token", body = Token),
-        (status = "4XX", description = "Why there is none", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", description = "Why there is none now", body = Problem, content_type = "application/problem+json"),
+        Problems,
     )
 )]
 pub(crate) async fn rejected(
@@ -194,8 +192,7 @@ pub(crate) enum OneOfMany {
     post, path = "/v1/tokens", tag = "tokens", request_body = ManyWanted,
     responses(
         (status = 200, description = "One for each name, in their order: a token, or a problem", body = Many),
-        (status = "4XX", description = "Nothing was looked for", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", description = "Not now", body = Problem, content_type = "application/problem+json"),
+        Problems,
     )
 )]
 pub(crate) async fn tokens(
@@ -215,15 +212,7 @@ pub(crate) async fn tokens(
     }
     let mut tokens = Vec::with_capacity(asked.len());
     for task in asked {
-        let ended = |_| {
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "/problems/internal",
-                "the daemon could not go on",
-                "a task ended",
-            )
-        };
-        tokens.push(task.await.map_err(ended)?);
+        tokens.push(task.await.map_err(|_| Problem::ended())?);
     }
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(Many { tokens })).into_response())
 }

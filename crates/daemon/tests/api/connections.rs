@@ -1,6 +1,6 @@
 //! Connections over HTTP: add, list, show, refresh, suspend, reauthorize, remove.
 
-use crate::support::House;
+use crate::support::{House, until};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,4 +80,54 @@ async fn connections_are_listed_page_by_page_and_by_what_they_are() {
     assert_eq!(count("dies_within=1h").await, 0);
     assert_eq!(count("dies_within=9000h").await, 5);
     assert_eq!(house.get("/v1/connections?limit=0").await.status, 400);
+}
+
+/// All connections of an app share its secret: what is wrong for one must not become wrong for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_5_a_wrong_client_secret_harms_no_other_connection_of_the_app() {
+    let house = House::new();
+    house.obtain("acme").await;
+    let ready = house.sandbox.ready();
+    let _daemon = house.serve(&["keep_alive.enabled=false"]);
+    let new = json!({
+        "name": "west", "client_id": ready.app_id, "client_secret": "wrong",
+        "company": ready.company_uuid, "company_request_token": house.sandbox.mint_request_token(),
+    });
+    let refused = house.ask("POST", "/v1/connections", &new.to_string()).await;
+    assert_eq!(
+        (refused.status, &refused.json()["type"]),
+        (409, &json!("/problems/other-secret")),
+        "{refused:?}"
+    );
+    assert_eq!(house.get("/v1/connections/west").await.status, 404, "nothing of it is kept");
+    assert_eq!(house.ask("POST", "/v1/connections/acme/refresh", "").await.status, 200);
+
+    let anew = json!({"company_request_token": house.sandbox.mint_request_token(), "client_secret": "wrong"});
+    let refused = house.ask("POST", "/v1/connections/acme/reauthorize", &anew.to_string()).await;
+    assert_eq!((refused.status, &refused.json()["verdict"]), (409, &json!(null)), "{refused:?}");
+    assert_eq!(house.keeper.store().app("acme").unwrap().client.secret.expose(), ready.client_secret);
+    assert_eq!(house.ask("POST", "/v1/connections/acme/refresh", "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_client_secret_is_put_back_also_when_the_caller_has_hung_up() {
+    use tokio::io::AsyncWriteExt as _;
+    let house = House::new();
+    house.obtain("acme").await;
+    let _daemon = house.serve(&["keep_alive.enabled=false"]);
+    let right = house.sandbox.ready().client_secret.clone();
+    house.sandbox.inject(json!([{"kind": "delay", "milliseconds": 1000}])).unwrap();
+    let anew = json!({"company_request_token": house.sandbox.mint_request_token(), "client_secret": "wrong"});
+    let request = crate::support::request(
+        "POST",
+        "/v1/connections/acme/reauthorize",
+        &[("host", "localhost")],
+        &anew.to_string(),
+    );
+    let mut caller = tokio::net::UnixStream::connect(house.socket()).await.unwrap();
+    caller.write_all(request.as_bytes()).await.unwrap();
+    let secret = || house.keeper.store().app("acme").unwrap().client.secret.expose().to_owned();
+    until("the wrong one is tried", async || (secret() == "wrong").then_some(())).await;
+    drop(caller);
+    until("the right one is in force again", async || (secret() == right).then_some(())).await;
 }
