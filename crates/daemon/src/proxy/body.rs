@@ -80,7 +80,8 @@ impl Copied {
                     kept.extend_from_slice(piece);
                 }
                 Some(_) => *state = State::Gone,
-                None => {}
+                // Trailers: nothing comes behind them, and nobody asks whether it does.
+                None => *state = State::Whole(std::mem::take(kept).freeze()),
             },
             Some(Err(_)) => *state = State::Gone,
             None => *state = State::Whole(std::mem::take(kept).freeze()),

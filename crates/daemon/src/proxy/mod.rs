@@ -299,6 +299,7 @@ impl<'a> Call<'a> {
         let problem = Problem::new(status, kind, title, detail).next(next);
         problem.about(&self.name, self.correlation_id())
     }
+
     fn answer(&self, mut response: Response, note: Option<String>) -> Response {
         // The version is one of the other connection.
         *response.version_mut() = Version::HTTP_11;
