@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::session::Session;
 use crate::stores::Choice;
 use crate::trouble::Trouble;
-use perennial::HandOut;
 use perennial::core::{AccessToken, Origin, UnixTime};
+use perennial::{HandOut, Sqlite};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -37,23 +37,19 @@ pub(crate) struct Through {
 }
 
 impl Through {
-    /// Looks for one. SAP's two files are not its business.
+    /// Looks for one. SAP's two files are not its business, and a server's database is asked as quickly as a daemon.
     pub(crate) fn find(session: &Session) -> Option<Self> {
-        let store = match session.globals.choice().ok()? {
-            Choice::SapSample(_) => return None,
-            Choice::Sqlite(file) if file.exists() => {
-                let tenant = session.globals.tenant.as_str();
-                let tenant = if tenant == "default" { String::new() } else { format!("?tenant={tenant}") };
-                Some(format!("sqlite:{}{tenant}", fs::canonicalize(file).ok()?.display()))
-            }
-            Choice::Sqlite(_) if session.globals.store.is_some() => return None,
-            Choice::Sqlite(_) => None,
-            Choice::Postgres(_) => return None,
-        };
+        let Choice::Sqlite(file) = session.globals.choice().ok()? else { return None };
+        // Most of the time there is none, and what comes behind this costs more.
         let named = env::var_os(env_vars::SOCKET).map(PathBuf::from);
         let own = daemon::places().socket;
         let mut sockets = named.into_iter().chain(own).chain([PathBuf::from(SYSTEM_SOCKET)]);
         let socket = sockets.find(|path| path.exists())?;
+        let store = match file.exists() {
+            true => Some(Sqlite::address_of(&fs::canonicalize(file).ok()?, &session.globals.tenant)),
+            false if session.globals.store.is_some() => return None,
+            false => None,
+        };
         let patience = session.globals.timeout.unwrap_or(PATIENCE);
         Some(Self { socket, store, patience })
     }

@@ -122,6 +122,16 @@ impl Sqlite {
         Ok(Self { place, options, database })
     }
 
+    /// What a tenant's store in this file is called ([`Store::address`]); the path is the file's own, without links in it.
+    #[must_use]
+    pub fn address_of(path: &Path, tenant: &str) -> String {
+        match tenant {
+            "default" => format!("sqlite:{}", path.display()),
+            // Rescue files name a connection by its store's address.
+            tenant => format!("sqlite:{}?tenant={tenant}", path.display()),
+        }
+    }
+
     /// The database file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -320,12 +330,7 @@ const NAMES_AFTER: &str = "SELECT name FROM connections WHERE tenant = ?1 AND re
 
 impl Store for Sqlite {
     fn address(&self) -> String {
-        let path = self.place.path.display();
-        match self.options.tenant.as_str() {
-            "default" => format!("sqlite:{path}"),
-            // Rescue files name a connection by its store's address.
-            tenant => format!("sqlite:{path}?tenant={tenant}"),
-        }
+        Self::address_of(&self.place.path, &self.options.tenant)
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
