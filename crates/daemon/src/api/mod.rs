@@ -48,17 +48,20 @@ pub(crate) type Asked = Extension<Arc<Caller>>;
 /// What handlers work with.
 pub(crate) type Daemon = State<Arc<Shared>>;
 
+/// What no route of the router below describes: the whole, and the proxy.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Perennial",
         description = "Access tokens that are always valid, and API calls that never see one. Problems are RFC 9457."
     ),
-    modifiers(&Keys),
+    paths(proxy::described),
+    modifiers(&Keys, &Forwarded),
     security(("key" = [])),
     tags(
         (name = "tokens", description = "Access tokens"),
         (name = "connections", description = "Grants: add, read, refresh, suspend, reauthorize, remove"),
+        (name = "proxy", description = "API calls that never see a token"),
         (name = "oauth", description = "The standard door: any OAuth 2.0 client library"),
         (name = "operations", description = "How the daemon is"),
     )
@@ -81,6 +84,28 @@ impl utoipa::Modify for Keys {
         let components = openapi.components.get_or_insert_with(Default::default);
         components.add_security_scheme("key", SecurityScheme::Http(key));
         components.add_security_scheme("client", SecurityScheme::Http(client));
+    }
+}
+
+/// One description stands for many methods; each is an operation of its own.
+struct Forwarded;
+
+impl utoipa::Modify for Forwarded {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let methods = [
+                ("get", &mut item.get),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in methods {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(format!("forward_{method}"));
+                }
+            }
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl IntoResponse for Refusal {
 
 /// Get an access token as any OAuth 2.0 client does
 #[utoipa::path(
-    post, path = "/oauth2/token", tag = "oauth", security(("client" = []), ()),
+    post, path = "/oauth2/token", tag = "oauth", operation_id = "oauth_token", security(("client" = []), ()),
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "A token", body = TokenResponse),

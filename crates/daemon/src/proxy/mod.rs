@@ -17,7 +17,7 @@ use crate::access::Caller;
 use crate::api::Trace;
 use crate::config::Right;
 use crate::hot::Entry;
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::shared::Shared;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -53,6 +53,21 @@ impl Proxy {
         Self { upstream: Upstream::new(http, idle_connections), permitted: Cache::new(resident) }
     }
 }
+
+/// Call the API through the daemon
+///
+/// Any method. What the API answers comes back as it is, but for what belongs to one connection; a problem of the daemon's
+/// own is told as such.
+#[utoipa::path(
+    method(get, post, put, patch, delete), path = "/v1/connections/{name}/proxy/{path}", tag = "proxy",
+    params(
+        ("name" = String, Path, description = "The connection"),
+        ("path" = String, Path, description = "The path at its geolocation"),
+    ),
+    responses((status = "default", description = "What the API answers"), Problems)
+)]
+#[expect(dead_code, reason = "it describes the route for OpenAPI, which has no path of several segments")]
+async fn described() {}
 
 /// Forwards a request.
 pub(crate) async fn forward(

@@ -114,10 +114,23 @@ async fn the_description_is_made_from_what_answers() {
     let description = reply.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
     let paths: Vec<_> = description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    for path in ["/v1/connections", "/v1/connections/{name}/token", "/v1/tokens", "/oauth2/token", "/metrics"]
-    {
+    for path in [
+        "/v1/connections",
+        "/v1/connections/{name}/token",
+        "/v1/tokens",
+        "/oauth2/token",
+        "/metrics",
+        "/v1/connections/{name}/proxy/{path}",
+    ] {
         assert!(paths.contains(&path), "{paths:?}");
     }
+    let operations =
+        description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let mut ids: Vec<_> = operations.filter_map(|(_, operation)| operation["operationId"].as_str()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "each operation has a name of its own: {ids:?}");
     let same: Value = serde_json::from_str(&perennial_daemon::openapi()).unwrap();
     assert_eq!(same, description);
 }

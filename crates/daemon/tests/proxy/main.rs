@@ -92,6 +92,15 @@ async fn law_12_a_rejected_token_is_renewed_once_and_the_call_made_once_more() {
         (reply.status, reply.header("perennial-note")),
         (401, Some("not sent again: the body was not kept"))
     );
+    let metrics = house.get("/metrics").await.body;
+    for counted in [
+        "perennial_forwarded_total{class=\"2xx\"} 1",
+        "perennial_forwarded_total{class=\"4xx\"} 2",
+        "perennial_rejected_total{sent_again=\"yes\"} 1",
+        "perennial_rejected_total{sent_again=\"no\"} 2",
+    ] {
+        assert!(metrics.contains(counted), "{counted}: {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

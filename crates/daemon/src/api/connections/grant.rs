@@ -18,7 +18,6 @@ use perennial::core::{Connection, Origin, Verdict};
 use perennial::store::App;
 use perennial::{Error, HandOut};
 use serde::Deserialize;
-use std::future::Future;
 use std::sync::Arc;
 
 /// A new connection: with a company request token, or with a refresh token and where it is good.
@@ -99,8 +98,8 @@ pub(crate) async fn add(
     perennial::store::check_name(&new.name).map_err(|error| shared.problem(&error.into(), ""))?;
     caller.check(Right::Admin, &new.name)?;
     let (connection, app) = new.read(&shared)?;
-    let shared = Arc::clone(&shared);
-    let shown = seen_through(async move { take_in(&shared, &caller, connection, app).await }).await?;
+    let own = Arc::clone(&shared);
+    let shown = shared.seen_through(async move { take_in(&own, &caller, connection, app).await }).await?;
     Ok((StatusCode::CREATED, shown))
 }
 
@@ -122,13 +121,6 @@ async fn take_in(
         Some(_) => shared.keeper.refresh(&connection.name).await,
     };
     shown_after(shared, &connection.name, outcome).await
-}
-
-/// Goes on when the caller has hung up.
-async fn seen_through<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(work).await.unwrap_or_else(|_| Err(Problem::ended()))
 }
 
 impl New {
@@ -209,8 +201,8 @@ pub(crate) async fn reauthorize(
     Body(anew): Body<Anew>,
 ) -> Result<Json<Shown>, Problem> {
     caller.check(Right::Admin, &name)?;
-    let shared = Arc::clone(&shared);
-    seen_through(async move { anew.carry_out(&shared, name, &caller).await }).await
+    let own = Arc::clone(&shared);
+    shared.seen_through(async move { anew.carry_out(&own, name, &caller).await }).await
 }
 
 impl Anew {
