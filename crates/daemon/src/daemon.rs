@@ -206,6 +206,7 @@ impl Daemon {
         let _ = self.stop.send(true);
         let ended = tokio::time::timeout(patience, async {
             self.serving.ended().await;
+            self.shared.all_seen_through().await;
             self.shared.keeper.landed().await;
         });
         let in_time = ended.await.is_ok();

@@ -13,6 +13,7 @@ use perennial::http;
 use perennial::scheduler::Scheduler;
 use perennial::store::StoreError;
 use perennial::{Error, HandOut, Keeper};
+use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) started: UnixTime,
     readers: Semaphore,
+    /// Read by whatever is seen through though its caller may have left; written by who waits for all of it.
+    begun: Arc<tokio::sync::RwLock<()>>,
     config: RwLock<Arc<Config>>,
     advise: Box<Advise>,
 }
@@ -62,6 +65,7 @@ impl Shared {
             tally: Tally::default(),
             health: Health::default(),
             readers: Semaphore::new(READERS),
+            begun: Arc::default(),
             config: RwLock::new(Arc::new(config)),
             advise,
         }
@@ -74,6 +78,25 @@ impl Shared {
 
     pub(crate) fn put_config(&self, config: Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Goes on when the caller has hung up; a daemon that ends waits for it.
+    pub(crate) async fn seen_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let begun = Arc::clone(&self.begun).read_owned().await;
+        let task = tokio::spawn(async move {
+            let outcome = work.await;
+            drop(begun);
+            outcome
+        });
+        task.await.unwrap_or_else(|_| Err(Problem::ended()))
+    }
+
+    /// Returns when all of that has ended.
+    pub(crate) async fn all_seen_through(&self) {
+        drop(self.begun.write().await);
     }
 
     /// What the keeper said of a connection, for whoever asked.
