@@ -1,9 +1,11 @@
 //! Many new connections at once: they share a transaction, and with it a round trip to the disk. As a rule nothing is
 //! in their way, and they share their statements, too; else each is taken in by itself, and what refuses it is found.
 
+use super::add::{add, fill_in};
 use super::failure::Stop;
 use super::server::{Effort, Work};
-use super::{Door, Secret, add, fill_in, now};
+use super::{Door, now};
+use crate::store::sealed::app::Secret;
 use crate::store::sealed::row::Row;
 use crate::store::{Parcel, StoreError, WriteError, check_name};
 use perennial_core::grant::Client;

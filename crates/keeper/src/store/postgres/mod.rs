@@ -13,7 +13,7 @@
 //! | `rekey` | replacing keys while others use it | 5, 10 |
 //! | `journal`, `agenda` | what happened; what is due | |
 //! | `changes` | what has changed since |  |
-//! | `many` | many new connections at once | |
+//! | `add`, `many` | a new connection, and what a person gives with one; many at once | |
 //! | `home` | where it is in use: a copy is known by it | 2, 7 |
 //! | `examine` | what `perennial doctor` finds | |
 //! | `failure` | what PostgreSQL says, in our words | |
@@ -21,6 +21,7 @@
 //! What a pool in between would break is not used: no named statement, no setting and no lock that outlives a
 //! transaction, no LISTEN. No transaction is open while an authorization server is asked.
 
+mod add;
 mod agenda;
 mod apps;
 mod changes;
@@ -47,8 +48,10 @@ use super::{
     App, Changes, Claim, Ends, Parcel, Recorded, Standing, Store, StoreError, WriteError, check_name,
 };
 use crate::seal::MasterKey;
+use crate::store::sealed::app::Secret;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
+use add::{add, check_free, put_given, taken_meanwhile};
 use changes::Feed;
 use claim::Held;
 pub use failure::ServerFailure;
@@ -252,79 +255,6 @@ fn none_named(name: &str, address: &str) -> StoreError {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// Refuses a name that another connection has.
-async fn check_free(work: &Work<'_>, name: &str) -> Result<(), Stop> {
-    match work.lock(NAMED, (&name, Type::TEXT)).await? {
-        None => Ok(()),
-        Some(_) => Err(name_taken(work, name).into()),
-    }
-}
-
-fn name_taken(work: &Work<'_>, name: &str) -> StoreError {
-    StoreError::NameTaken { name: name.to_owned(), store: work.link.place().address.clone() }
-}
-
-/// Somebody else may have taken the name between the look and the write: the index says so.
-fn taken_meanwhile(work: &Work<'_>, name: &str, stop: Stop) -> Stop {
-    match stop {
-        Stop::Refused(StoreError::Server { failure: ServerFailure::Other { code, .. }, .. })
-            if code == "23505" =>
-        {
-            name_taken(work, name).into()
-        }
-        stop => stop,
-    }
-}
-
-/// Puts into a row what a person has given to obtain a grant with.
-async fn put_given(work: &Work<'_>, row: &mut Row, profile: &str, app: &App) -> Result<(), Stop> {
-    row.app = work.put_client(profile, &app.client).await?;
-    Ok(fill_in(work, row, app)?)
-}
-
-/// The same where the app's number stands in the row already.
-fn fill_in(work: &Work<'_>, row: &mut Row, app: &App) -> Result<(), StoreError> {
-    let kept = row.request_token(work.keys).map_err(|error| work.unsealed(error))?;
-    let known_since = row.known_since().filter(|_| kept == app.request_token);
-    row.company = app.company.as_ref().map(|company| company.as_str().to_owned());
-    row.put_request_token(work.keys, app.request_token.as_ref()).map_err(|error| work.unsealed(error))?;
-    let known_since = app.known_since.or(known_since).map_or_else(now, |at| at.0);
-    row.known_since = app.request_token.as_ref().map(|_| known_since);
-    Ok(())
-}
-
-/// What becomes of an app's client secret when a new connection brings another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Secret {
-    /// The new one is in force: a person has just typed it.
-    Replaced,
-    /// The connection is refused: one wrong row of a list would be wrong for all connections of the app.
-    Kept,
-}
-
-async fn add(work: &Work<'_>, parcel: &Parcel, secret: Secret) -> Result<(), Stop> {
-    let Parcel { connection, app, history } = parcel;
-    if let Some(there) = work.lock("tenant = $1 AND id = $2", (&connection.id, Type::TEXT)).await? {
-        let mine = work.was_mine(&there);
-        return if mine {
-            work.seal_and_write(there).await
-        } else {
-            Err(name_taken(work, &connection.name).into())
-        };
-    }
-    check_free(work, &connection.name).await?;
-    if secret == Secret::Kept && !work.agrees(connection.profile.name, &app.client).await? {
-        return Err(StoreError::OtherSecret.into());
-    }
-    let mut row = Row::new(work.tenant, work.keys, connection, now());
-    put_given(work, &mut row, connection.profile.name, app).await?;
-    row.number = work.next_number().await?;
-    row.put(work.keys, connection).map_err(|error| work.unsealed(error))?;
-    let number = row.number;
-    work.insert(row).await.map_err(|stop| taken_meanwhile(work, &connection.name, stop))?;
-    work.note(number, history).await
 }
 
 impl Store for Postgres {

@@ -1,9 +1,19 @@
-//! A client secret. It is sealed for one version of one app, so that it opens nowhere else.
+//! A client secret. It is sealed for one version of one app, so that it opens nowhere else; and what becomes of it when
+//! somebody brings another one.
 
 use super::Unsealed;
 use super::keys::Keys;
 use crate::seal::SealError;
 use perennial_core::secret::ClientSecret;
+
+/// What becomes of an app's client secret when a new connection brings another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The new one is in force: a person has just typed it.
+    Replaced,
+    /// The connection is refused: one wrong row of a list would be wrong for all connections of the app.
+    Kept,
+}
 
 /// The place of a client secret: an app, and which of its secrets.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@
 //! | `claim` | the exclusive right to present, and its writes | 2, 4, 8 |
 //! | `lock` | the lock file: claims, and the mark of the last change | 2 |
 //! | `agenda`, `changes` | what is due, most urgent first; what has changed since | 5, 11 |
+//! | `add` | a new connection, and what a person gives with one | |
 //! | `row`, `apps` | a connection and an app in their tables | 5, 10 |
 //! | `keys` | the data keys in their table | 10 |
 //! | `rekey` | replacing keys while others use it | 5, 10 |
@@ -20,6 +21,7 @@
 //! | `examine`, `restore` | what `perennial doctor` finds, and what it does when told to | 5 |
 //! | `failure` | what SQLite says, in our words | |
 
+mod add;
 mod agenda;
 mod apps;
 mod backup;
@@ -48,8 +50,10 @@ use super::{
 };
 use crate::seal::MasterKey;
 use crate::store::rekey::Rekey;
+use crate::store::sealed::app::Secret;
 use crate::store::sealed::row::Row;
 use crate::unix;
+use add::{adding, check_free, put_given};
 use batch::{Batch, now};
 use claim::Held;
 pub use copy::Copied;
@@ -271,57 +275,6 @@ fn of_write(place: &Place, error: WriteError) -> StoreError {
         WriteError::Store(error) => error,
         WriteError::Moved(_) => place.damaged("a write that compares nothing was refused"),
     }
-}
-
-/// What becomes of an app's client secret when a new connection brings another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Secret {
-    /// The new one is in force: a person has just typed it.
-    Replaced,
-    /// The connection is refused: one wrong row of a list would be wrong for all connections of the app.
-    Kept,
-}
-
-/// A new connection with its app and its history.
-fn adding(parcel: Parcel, address: String, secret: Secret) -> Job {
-    let Parcel { connection, app, history } = parcel;
-    Job::new(move |batch| {
-        check_free(batch, &connection.name, &address)?;
-        if secret == Secret::Kept && !apps::agrees(batch, connection.profile.name, &app.client)? {
-            return Err(StoreError::OtherSecret.into());
-        }
-        let mut row = Row::new(batch.tenant, batch.keys, &connection, now());
-        if row::is_known(batch.sql, batch.tenant, &row.id).map_err(|error| batch.failed(error))? {
-            return Err(
-                StoreError::NameTaken { name: connection.name.clone(), store: address.clone() }.into()
-            );
-        }
-        put_given(batch, &mut row, connection.profile.name, &app)?;
-        row.number = row::next_number(batch.sql).map_err(|error| batch.failed(error))?;
-        let number = row.number;
-        batch.add(row, &connection)?;
-        Ok(batch.note(number, &history)?)
-    })
-}
-
-/// Refuses a name that another connection has.
-fn check_free(batch: &Batch<'_>, name: &str, address: &str) -> Result<(), StoreError> {
-    match row::named(batch.sql, batch.tenant, name).map_err(|error| batch.failed(error))? {
-        None => Ok(()),
-        Some(_) => Err(StoreError::NameTaken { name: name.to_owned(), store: address.to_owned() }),
-    }
-}
-
-/// Puts into a row what a person has given to obtain a grant with.
-fn put_given(batch: &Batch<'_>, row: &mut Row, profile: &str, app: &App) -> Result<(), StoreError> {
-    let kept = row.request_token(batch.keys).map_err(|error| batch.unsealed(error))?;
-    let known_since = row.known_since().filter(|_| kept == app.request_token);
-    row.app = apps::put(batch, profile, &app.client)?;
-    row.company = app.company.as_ref().map(|company| company.as_str().to_owned());
-    row.put_request_token(batch.keys, app.request_token.as_ref()).map_err(|error| batch.unsealed(error))?;
-    let known_since = app.known_since.or(known_since).map_or_else(now, |at| at.0);
-    row.known_since = app.request_token.as_ref().map(|_| known_since);
-    Ok(())
 }
 
 const NAMES: &str = "SELECT name FROM connections WHERE tenant = ?1 AND removed_at IS NULL ORDER BY name";
