@@ -1,6 +1,6 @@
 //! The daemon as a process: started, asked, told to reload, killed, and started again.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! API calls through the daemon: what arrives, what comes back, and what never does.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod canary;
 mod framing;
