@@ -12,6 +12,7 @@ use perennial::core::UnixTime;
 use perennial_daemon::access::clients::{Client, ClientFile, ClientsError, NewClient};
 use perennial_daemon::config::{Glob, Methods, Right};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Say who may ask the daemon for what
@@ -234,6 +235,9 @@ fn of_clients(error: &ClientsError) -> Trouble {
         ClientsError::NoSuchClient(_) => "this shows what there is: perennial client list".to_owned(),
         ClientsError::Unreadable { .. } => {
             "it has not been touched; mend it, or put a good copy in its place".to_owned()
+        }
+        ClientsError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            "nothing has changed; make room, then try again".to_owned()
         }
         _ => "name a file that you may write: --set access.clients=FILE".to_owned(),
     };
