@@ -51,23 +51,26 @@ pub struct Places {
 /// So long alerts may take to be delivered when everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Where nobody is told anything, an outbox that cannot be made is no reason not to start.
+/// Grants are kept alive also where nobody can be told: an outbox that cannot be used is no reason not to start.
 fn start_alerts(
     config: &Config,
     watched: Arc<OverKeeper>,
     http: &http::Options,
     outbox: PathBuf,
     place: alerts::Place,
-) -> Result<Option<Alerts>, Refused> {
+) -> Option<Alerts> {
     let http = Arc::new(Http::new(http.clone()));
     let parts = alerts::Parts { watched, http, clock: Arc::new(SystemClock), outbox, place };
     match Alerts::start(&config.alerts, parts) {
-        Ok(alerts) => Ok(Some(alerts)),
+        Ok(alerts) => Some(alerts),
         Err(error) if config.alerts.to.is_empty() => {
             tracing::debug!(%error, "no alerts");
-            Ok(None)
+            None
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "nobody is told of trouble until the daemon starts anew");
+            None
+        }
     }
 }
 
@@ -85,9 +88,6 @@ fn tell(alerts: &Arc<Option<Alerts>>) -> impl Fn(&[String]) + Send + Sync + 'sta
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Alerts could not be kept.
-    #[error(transparent)]
-    Outbox(#[from] alerts::OutboxError),
     /// It could not listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -125,7 +125,7 @@ impl Daemon {
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&keeper), options));
         let watched = Arc::new(OverKeeper::new(Arc::clone(&keeper), Arc::new(SystemClock)));
         let alerts = match config.alerts.outbox.clone().or(places.outbox) {
-            Some(outbox) => start_alerts(&config, watched, &http, outbox, hints)?,
+            Some(outbox) => start_alerts(&config, watched, &http, outbox, hints),
             None => None,
         };
         let alerts = Arc::new(alerts);
@@ -184,6 +184,7 @@ impl Daemon {
             ("store, master_key, tenant", keeps(&before) != keeps(&config)),
             ("listen.unix, listen.tcp", listens(&before) != listens(&config)),
             ("access.clients", before.access.clients != config.access.clients),
+            ("alerts", self.alerts.is_none() && !config.alerts.to.is_empty()),
             ("keep_alive", before.keep_alive != config.keep_alive),
             (
                 "limits.sockets, limits.resident",

@@ -54,14 +54,19 @@ impl Survey {
 
 /// Looks from time to time until it is dropped.
 pub(crate) async fn go_on(shared: Arc<Shared>) {
-    let mut agenda_at: Option<Instant> = None;
+    let (mut agenda_at, mut was_writable): (Option<Instant>, bool) = (None, true);
     loop {
         if agenda_at.is_none_or(|at| at.elapsed() >= PAUSE) {
             let agenda = off_these_threads(&shared, agenda).await;
             *shared.survey.agenda.lock().unwrap_or_else(PoisonError::into_inner) = agenda;
             agenda_at = Some(Instant::now());
         }
-        if !shared.health.is_writable(&shared.keeper.tally()) {
+        let is_writable = shared.health.is_writable(&shared.keeper.tally());
+        if was_writable && !is_writable {
+            tracing::error!("the store takes no writes: nothing is refreshed until it does");
+        }
+        was_writable = is_writable;
+        if !is_writable {
             let _ = off_these_threads(&shared, try_to_write).await;
         }
         tokio::time::sleep(TICK).await;

@@ -94,3 +94,15 @@ async fn a_daemon_that_ends_sees_down_what_is_under_way() {
     assert!(!house.socket().exists());
     assert!(house.keeper.connection("acme").unwrap().intent.is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_are_kept_alive_also_where_nobody_can_be_told_of_trouble() {
+    let house = House::new();
+    house.obtain("acme").await;
+    fs::write(house.dir.path().join("alerts"), "a file in the way").unwrap();
+    let told = "[[alerts.to]]\nkind = \"command\"\ncommand = [\"true\"]\n";
+    let daemon = house.serve_with(perennial_daemon::Config::parse(told, &[]).unwrap());
+    assert_eq!(house.ask("POST", "/v1/connections/acme/refresh", "").await.status, 200);
+    let stays = daemon.reload(perennial_daemon::Config::parse(told, &[]).unwrap()).unwrap();
+    assert_eq!(stays, ["alerts"], "a reload says that this needs a restart");
+}
