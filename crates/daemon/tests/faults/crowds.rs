@@ -116,13 +116,16 @@ async fn who_hangs_up_does_not_end_the_refresh_that_was_begun() {
     let house = House::with(short_lived());
     house.obtain("acme").await;
     let _daemon = house.serve(&["keep_alive.enabled=false"]);
-    house.sandbox.inject(serde_json::json!([{"kind": "delay", "milliseconds": 700}])).unwrap();
+    house.sandbox.inject(serde_json::json!([{"kind": "delay", "milliseconds": 1500}])).unwrap();
+    let mut callers = Vec::new();
     for _ in 0..20 {
         let mut stream = UnixStream::connect(house.socket()).await.unwrap();
         let asked = request("GET", &format!("{TOKEN}?min_ttl=60s"), &[("host", "x")], "");
         stream.write_all(asked.as_bytes()).await.unwrap();
-        drop(stream);
+        callers.push(stream);
     }
+    until("it is begun", async || house.keeper.connection("acme").unwrap().intent.map(drop)).await;
+    drop(callers);
     until("it has landed", async || {
         (house.keeper.connection("acme").unwrap().held.unwrap().generation >= 2).then_some(())
     })
