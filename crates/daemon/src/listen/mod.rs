@@ -6,12 +6,10 @@
 //! | `mod.rs` | listens, and accepts |
 //! | `door` | one connection: who asks, and which way a request goes |
 //! | `answer` | an answer's body |
-//! | `patience` | how long a socket may stay silent |
 //! | `tls` | certificate and key |
 
 mod answer;
 mod door;
-mod patience;
 mod tls;
 
 pub(crate) use answer::Answer;
@@ -22,10 +20,9 @@ use crate::config::{Config, Listen};
 use crate::shared::Shared;
 use door::Door;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use listenfd::ListenFd;
-use patience::Patience;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -318,7 +315,7 @@ impl Hall {
         let door = Door::new(Arc::clone(&self.shared), self.router.clone(), from);
         let mut builder = http1::Builder::new();
         // From the last answer to the end of the next head.
-        builder.timer(Patience::default()).header_read_timeout(self.shared.config().limits.idle.0);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.shared.config().limits.idle.0);
         builder.serve_connection(TokioIo::new(stream), door)
     }
 }
