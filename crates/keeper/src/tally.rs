@@ -155,9 +155,17 @@ impl Counters {
     /// A flight has ended without one.
     pub(crate) fn ended(&self, error: &Error) {
         match error {
+            // About one connection, or about what somebody asked for: it says nothing of the store.
+            Error::Store(why)
+                if matches!(
+                    **why,
+                    StoreError::NoSuchConnection { .. }
+                        | StoreError::NoCredentials { .. }
+                        | StoreError::Incomplete { .. }
+                        | StoreError::IsCopy { .. }
+                ) => {}
             Error::Store(why) => {
                 self.came_of_it("store");
-                // Others are about one connection, or about what somebody asked for.
                 if matches!(**why, StoreError::Io { .. } | StoreError::Server { .. }) {
                     *self.refused() = Some(why.to_string());
                 }

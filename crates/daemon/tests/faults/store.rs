@@ -106,3 +106,23 @@ async fn grants_are_kept_alive_also_where_nobody_can_be_told_of_trouble() {
     let stays = daemon.reload(perennial_daemon::Config::parse(told, &[]).unwrap()).unwrap();
     assert_eq!(stays, ["alerts"], "a reload says that this needs a restart");
 }
+
+/// Else whoever may ask for anything at all could have a daemon taken out of use.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_what_is_not_there_says_nothing_of_the_store() {
+    let house = House::new();
+    house.obtain("acme").await;
+    let _daemon = house.serve(&[]);
+    until("it is ready", async || (house.get("/ready").await.status == 200).then_some(())).await;
+    let rejected = "{\"access_token\": \"x\"}";
+    for (method, path, body) in [
+        ("GET", "/v1/connections/nobody/token", ""),
+        ("POST", "/v1/connections/nobody/refresh", ""),
+        ("POST", "/v1/connections/nobody/rejected", rejected),
+        ("GET", "/v1/connections/nobody/proxy/x", ""),
+    ] {
+        assert_eq!(house.ask(method, path, body).await.status, 404, "{method} {path}");
+        let ready = house.get("/ready").await;
+        assert_eq!(ready.status, 200, "{method} {path}: {ready:?}");
+    }
+}
