@@ -62,7 +62,10 @@ impl Proxy {
     method(get, post, put, patch, delete), path = "/v1/connections/{name}/proxy/{path}", tag = "proxy",
     params(
         ("name" = String, Path, description = "The connection"),
-        ("path" = String, Path, description = "The path at its geolocation"),
+        (
+            "path" = String, Path, description = "The path at its geolocation",
+            pattern = r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$"
+        ),
     ),
     responses((status = "default", description = "What the API answers"), Problems)
 )]
@@ -100,9 +103,10 @@ pub(crate) async fn forward(
 /// Refuses what is no plain request and answer.
 fn check_kind(request: &Request) -> Result<(), Problem> {
     let (method, headers) = (request.method(), request.headers());
-    let refused = if *method == Method::TRACE || *method == Method::CONNECT {
-        "tunnels and traces are not forwarded"
-    } else if headers::asks_for_another_protocol(headers) {
+    if *method == Method::TRACE || *method == Method::CONNECT {
+        return Err(Problem::no_such_method());
+    }
+    let refused = if headers::asks_for_another_protocol(headers) {
         "upgrades are not forwarded"
     } else if headers::is_coded_for_transfer(headers) {
         "of all transfer codings, only chunked is forwarded"

@@ -125,7 +125,7 @@ async fn a_client_forwards_what_it_may_and_nothing_else() {
         ("GET", "/v1/connections/acme/proxy//evil.example.com/", 400),
         ("GET", "/v1/connections/west/proxy/profile/x", 404),
         ("GET", "/v1/connections/acme/token", 403),
-        ("TRACE", USERS, 501),
+        ("TRACE", USERS, 405),
     ] {
         let reply = ask_tcp(&daemon, method, path, &[("authorization", &bearer)], "").await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
