@@ -60,7 +60,8 @@ impl Keeper {
     /// connections of the app share it.
     ///
     /// # Errors
-    /// When the name is taken, the store takes none, or the secret is another one ([`StoreError::OtherSecret`]).
+    /// When the name is taken, the store takes none, or the secret is another one
+    /// ([`OtherSecret`](crate::store::StoreError::OtherSecret)).
     pub fn add_to_app(
         &self,
         connection: &Connection,

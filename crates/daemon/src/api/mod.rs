@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/connections/{name}/token`, `POST …/rejected`, `POST /v1/tokens` | [`token`] | token |
 //! | `/v1/connections…` | [`connections`] | admin; a list of names: any |
-//! | `ANY /v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
+//! | `/v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
 //! | `/live`, `/ready`, `/openapi.json` | `crate::admin`, here | none |
 //! | `/metrics` | `crate::admin` | any |
@@ -142,8 +142,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         move || async move { ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], description) };
     router
         .route("/openapi.json", axum::routing::get(describe))
-        .route("/v1/connections/{name}/proxy/{*path}", axum::routing::any(proxy::forward))
-        .route("/v1/connections/{name}/proxy/", axum::routing::any(proxy::forward))
+        .route("/v1/connections/{name}/proxy/{*path}", proxy::route())
+        .route("/v1/connections/{name}/proxy/", proxy::route())
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .with_state(Arc::clone(shared))

@@ -22,9 +22,10 @@ use crate::shared::Shared;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
 use body::Copied;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use perennial::core::Origin;
@@ -72,8 +73,15 @@ impl Proxy {
 #[expect(dead_code, reason = "it describes the route for OpenAPI, which has no path of several segments")]
 async fn described() {}
 
+/// What is forwarded: neither CONNECT, which is a tunnel, nor TRACE, whose answer would show the bearer.
+pub(crate) fn route() -> MethodRouter<Arc<Shared>> {
+    use MethodFilter as Method;
+    let reads = Method::GET.or(Method::HEAD).or(Method::OPTIONS);
+    on(reads.or(Method::POST).or(Method::PUT).or(Method::PATCH).or(Method::DELETE), forward)
+}
+
 /// Forwards a request.
-pub(crate) async fn forward(
+async fn forward(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(trace): Extension<Trace>,
@@ -102,10 +110,7 @@ pub(crate) async fn forward(
 
 /// Refuses what is no plain request and answer.
 fn check_kind(request: &Request) -> Result<(), Problem> {
-    let (method, headers) = (request.method(), request.headers());
-    if *method == Method::TRACE || *method == Method::CONNECT {
-        return Err(Problem::no_such_method());
-    }
+    let headers = request.headers();
     let refused = if headers::asks_for_another_protocol(headers) {
         "upgrades are not forwarded"
     } else if headers::is_coded_for_transfer(headers) {
