@@ -52,7 +52,7 @@ fn assert_judged_with_restraint(judgement: &Judgement, failure: &Failure, status
     assert_eq!(judgement.verdict == Verdict::Relocate, judgement.base.is_some());
     match failure {
         Failure::Refused(refusal) => match refusal.code {
-            Some(code) if (CONCUR.lookup)(code).is_none() => assert_eq!(judgement.verdict, Verdict::Unknown),
+            Some(_) if CONCUR.row(refusal).is_none() => assert_eq!(judgement.verdict, Verdict::Unknown),
             None if refusal.error.as_deref() != Some("invalid_grant") => {
                 assert_ne!(judgement.verdict, Verdict::GrantGone);
             }

@@ -19,6 +19,7 @@ pub(super) fn plan(purpose: Purpose) -> Plan {
         now: NOW,
         kernel: KERNEL.to_owned(),
         process: 1,
+        is_request_token: purpose == Purpose::Obtain,
         forced: false,
         settled: false,
         correlation_id: "correlation".to_owned(),

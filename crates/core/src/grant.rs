@@ -1,6 +1,9 @@
 //! The OAuth 2.0 grants, and the form that each of them sends to the token endpoint.
 
-use crate::secret::{ClientSecret, RefreshToken, RequestToken};
+use crate::connection::Obtaining;
+use crate::secret::{ClientSecret, Credential, Fingerprint, RefreshToken, RequestToken};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use url::form_urlencoded::{self, Serializer};
 use zeroize::Zeroizing;
@@ -62,6 +65,50 @@ pub enum Grant {
         /// The company request token.
         request_token: RequestToken,
     },
+    /// A sign-in in a browser (RFC 6749 section 4.1, with RFC 7636).
+    AuthorizationCode {
+        /// What the redirect brought back.
+        code: Credential,
+        /// Where it led, to the letter.
+        redirect_uri: String,
+        /// The secret behind the `code_challenge`, where one was sent.
+        verifier: Option<Credential>,
+    },
+    /// The resource owner's password (RFC 6749 section 4.3). RFC 9700 section 2.4 forbids it; Concur documents it.
+    Password {
+        /// Who.
+        username: String,
+        /// The password.
+        password: Credential,
+    },
+    /// Concur's one-time password, which came by e-mail.
+    OneTimePassword {
+        /// The e-mail address that it went to.
+        handle: String,
+        /// The password.
+        otp: Credential,
+        /// What was sent along when it was asked for, all of it.
+        parameters: Vec<(String, String)>,
+    },
+    /// A sign-in on another device (RFC 8628 section 3.4).
+    DeviceCode {
+        /// The code that only the client knows.
+        device_code: Credential,
+    },
+    /// The app speaks for itself (RFC 6749 section 4.4).
+    ClientCredentials,
+    /// A signed statement about a subject (RFC 7523 section 2.1).
+    JwtBearer {
+        /// The statement.
+        assertion: Credential,
+    },
+    /// A token of somebody else's (RFC 8693 section 2.1).
+    TokenExchange {
+        /// That token.
+        subject_token: Credential,
+        /// What it is: a URI such as `urn:ietf:params:oauth:token-type:access_token`.
+        subject_token_type: String,
+    },
     /// The refresh grant (RFC 6749 section 6). No scope is sent: Concur refuses any that it did not grant (54).
     Refresh {
         /// The connection's refresh token.
@@ -69,25 +116,139 @@ pub enum Grant {
     },
 }
 
-impl Grant {
-    /// The body of the token request, as `application/x-www-form-urlencoded`. Client id and secret travel in the
-    /// body: Concur does not accept HTTP Basic (62).
+/// How the client proves who it is, in this very request.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// Id and secret in the body. The only one that Concur takes: HTTP Basic is refused with code 62.
+    Post,
+    /// Id and secret in the Authorization header.
+    Basic,
+    /// A signed assertion in the body (RFC 7523 section 2.2).
+    Assertion(Credential),
+    /// Only the id: a public client.
+    None,
+}
+
+/// A token request: its body, and its Authorization header where it has one.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// The body.
+    pub form: Form,
+    /// The whole value of the Authorization header.
+    pub authorization: Option<Credential>,
+}
+
+impl TokenRequest {
+    /// A request of an authenticated client with these fields (also at the endpoints beside the token endpoint: RFC 7009,
+    /// RFC 7662, RFC 8628).
     #[must_use]
-    pub fn form(&self, client: &Client) -> Form {
+    pub fn new<'a>(
+        client: &Client,
+        proof: &Proof,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         // One allocation that is large enough, so that no half-written copy of a secret is left behind by growth.
-        let mut text = Serializer::new(String::with_capacity(8 * 1024));
-        text.append_pair("client_id", &client.id).append_pair("client_secret", client.secret.expose());
+        let mut text = Serializer::new(String::with_capacity(16 * 1024));
+        match proof {
+            Proof::Post => {
+                text.append_pair("client_id", &client.id)
+                    .append_pair("client_secret", client.secret.expose());
+            }
+            Proof::Basic => {}
+            Proof::Assertion(assertion) => {
+                text.append_pair("client_id", &client.id)
+                    .append_pair("client_assertion_type", ASSERTION_TYPE)
+                    .append_pair("client_assertion", assertion.expose());
+            }
+            Proof::None => {
+                text.append_pair("client_id", &client.id);
+            }
+        }
+        text.extend_pairs(fields);
+        let authorization = matches!(proof, Proof::Basic).then(|| basic(client));
+        Self { form: Form(Zeroizing::new(text.finish().into_bytes())), authorization }
+    }
+}
+
+/// RFC 7523 section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+fn basic(client: &Client) -> Credential {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = Zeroizing::new(format!("{}:{}", encoded(&client.id), encoded(client.secret.expose())));
+    Credential::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+}
+
+impl Grant {
+    /// The token request: the client's proof, the grant's own fields, and with all but a refresh what was asked for.
+    #[must_use]
+    pub fn request(&self, client: &Client, proof: &Proof, asked: &Obtaining) -> TokenRequest {
+        let mut fields = self.fields();
+        if !matches!(self, Self::Refresh { .. }) {
+            fields.extend(asked.scope.as_deref().map(|scope| ("scope", scope)));
+            fields.extend(asked.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        }
+        TokenRequest::new(client, proof, fields)
+    }
+
+    /// The grant's own fields.
+    fn fields(&self) -> Vec<(&str, &str)> {
         match self {
-            Self::Company { company, request_token } => text
-                .append_pair("grant_type", "password")
-                .append_pair("username", company.as_str())
-                .append_pair("password", request_token.expose())
-                .append_pair("credtype", "authtoken"),
-            Self::Refresh { refresh_token } => text
-                .append_pair("grant_type", "refresh_token")
-                .append_pair("refresh_token", refresh_token.expose()),
-        };
-        Form(Zeroizing::new(text.finish().into_bytes()))
+            Self::Company { company, request_token } => vec![
+                ("grant_type", "password"),
+                ("username", company.as_str()),
+                ("password", request_token.expose()),
+                ("credtype", "authtoken"),
+            ],
+            Self::AuthorizationCode { code, redirect_uri, verifier } => {
+                let mut fields = vec![
+                    ("grant_type", "authorization_code"),
+                    ("code", code.expose()),
+                    ("redirect_uri", redirect_uri.as_str()),
+                ];
+                fields.extend(verifier.as_ref().map(|verifier| ("code_verifier", verifier.expose())));
+                fields
+            }
+            Self::Password { username, password } => vec![
+                ("grant_type", "password"),
+                ("username", username.as_str()),
+                ("password", password.expose()),
+            ],
+            Self::OneTimePassword { handle, otp, parameters } => {
+                let mut fields = vec![
+                    ("grant_type", "otp"),
+                    ("channel_handle", handle.as_str()),
+                    ("channel_type", "email"),
+                    ("otp", otp.expose()),
+                ];
+                fields.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                fields
+            }
+            Self::DeviceCode { device_code } => vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("device_code", device_code.expose()),
+            ],
+            Self::ClientCredentials => vec![("grant_type", "client_credentials")],
+            Self::JwtBearer { assertion } => vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("assertion", assertion.expose()),
+            ],
+            Self::TokenExchange { subject_token, subject_token_type } => vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("subject_token", subject_token.expose()),
+                ("subject_token_type", subject_token_type.as_str()),
+            ],
+            Self::Refresh { refresh_token } => {
+                vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]
+            }
+        }
+    }
+
+    /// What is presented, recognizable but not readable; of an app that speaks for itself, its secret.
+    #[must_use]
+    pub fn fingerprint(&self, client: &Client) -> Fingerprint {
+        Fingerprint::of(self.presented().unwrap_or_else(|| client.secret.expose()))
     }
 
     /// Blots every secret that this request sends out of a text that the server sent back: some servers repeat what
@@ -111,11 +272,26 @@ impl Grant {
     }
 
     fn secrets<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = &'a str> {
-        let own = match self {
-            Self::Company { request_token, .. } => request_token.expose(),
-            Self::Refresh { refresh_token } => refresh_token.expose(),
+        let verifier = match self {
+            Self::AuthorizationCode { verifier, .. } => verifier.as_ref().map(Credential::expose),
+            _ => None,
         };
-        [own, client.secret.expose()].into_iter()
+        [self.presented(), verifier, Some(client.secret.expose())].into_iter().flatten()
+    }
+
+    /// The secret that the grant rests on.
+    fn presented(&self) -> Option<&str> {
+        match self {
+            Self::Company { request_token, .. } => Some(request_token.expose()),
+            Self::Refresh { refresh_token } => Some(refresh_token.expose()),
+            Self::AuthorizationCode { code: given, .. }
+            | Self::Password { password: given, .. }
+            | Self::OneTimePassword { otp: given, .. }
+            | Self::DeviceCode { device_code: given }
+            | Self::JwtBearer { assertion: given }
+            | Self::TokenExchange { subject_token: given, .. } => Some(given.expose()),
+            Self::ClientCredentials => None,
+        }
     }
 }
 
@@ -148,6 +324,13 @@ mod tests {
         Client { id: "app".into(), secret: ClientSecret::new("s&cret") }
     }
 
+    fn sent(grant: &Grant) -> String {
+        let asked = Obtaining { scope: Some("read write".into()), ..Obtaining::default() };
+        let request = grant.request(&client(), &Proof::Post, &asked);
+        let text = String::from_utf8(request.form.expose().to_vec()).unwrap();
+        text.replace("&scope=read+write", "")
+    }
+
     #[test]
     fn the_company_grant_sends_what_concur_documents() {
         let grant = Grant::Company {
@@ -155,7 +338,7 @@ mod tests {
             request_token: RequestToken::new("request"),
         };
         assert_eq!(
-            std::str::from_utf8(grant.form(&client()).expose()).unwrap(),
+            sent(&grant),
             "client_id=app&client_secret=s%26cret&grant_type=password&username=company&password=request&credtype=authtoken"
         );
     }
@@ -164,15 +347,52 @@ mod tests {
     fn the_refresh_grant_sends_no_scope() {
         let grant = Grant::Refresh { refresh_token: RefreshToken::new("refresh") };
         assert_eq!(
-            std::str::from_utf8(grant.form(&client()).expose()).unwrap(),
+            sent(&grant),
             "client_id=app&client_secret=s%26cret&grant_type=refresh_token&refresh_token=refresh"
         );
     }
 
     #[test]
+    fn a_client_proves_who_it_is_in_four_ways() {
+        let client = Client { id: "a:b".into(), secret: ClientSecret::new("s&cret") };
+        let ask = |proof: &Proof| Grant::ClientCredentials.request(&client, proof, &Obtaining::default());
+        let body = |proof: &Proof| String::from_utf8(ask(proof).form.expose().to_vec()).unwrap();
+        assert_eq!(body(&Proof::Basic), "grant_type=client_credentials");
+        let header = ask(&Proof::Basic).authorization.unwrap();
+        assert_eq!(header.expose(), format!("Basic {}", STANDARD.encode("a%3Ab:s%26cret")));
+        assert_eq!(body(&Proof::None), "client_id=a%3Ab&grant_type=client_credentials");
+        let assertion = body(&Proof::Assertion(Credential::new("x.y.z")));
+        assert!(
+            assertion.contains("client_assertion_type=urn%3Aietf")
+                && assertion.contains("&client_assertion=x.y.z&")
+        );
+        assert!(
+            ask(&Proof::Post).authorization.is_none()
+                && body(&Proof::Post).contains("client_secret=s%26cret")
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_along_with_all_but_a_refresh() {
+        let asked = Obtaining {
+            scope: Some("read".into()),
+            parameters: vec![("audience".into(), "api".into())],
+            ..Obtaining::default()
+        };
+        let body = |grant: &Grant| {
+            let request = grant.request(&client(), &Proof::None, &asked);
+            String::from_utf8(request.form.expose().to_vec()).unwrap()
+        };
+        assert!(body(&Grant::ClientCredentials).ends_with("&scope=read&audience=api"));
+        assert!(!body(&Grant::Refresh { refresh_token: RefreshToken::new("r") }).contains("scope"));
+    }
+
+    #[test]
     fn law_10_a_form_does_not_print_and_echoes_are_blotted() {
         let grant = Grant::Refresh { refresh_token: RefreshToken::new("canary") };
-        assert!(!format!("{:?} {grant:?}", grant.form(&client())).contains("canary"));
+        let request = grant.request(&client(), &Proof::Basic, &Obtaining::default());
+        let printed = format!("{request:?} {grant:?}");
+        assert!(!printed.contains("canary") && !printed.contains("YXBw"), "{printed}");
         assert_eq!(
             grant.redact(&client(), "bad token canary of s&cret, client_secret=s%26cret"),
             "bad token [redacted] of [redacted], client_secret=[redacted]"

@@ -10,6 +10,7 @@
 //! | [`grant`] | the OAuth 2.0 grants and the form that each sends | |
 //! | [`token_endpoint`] | bytes → token response or failure; every oddity of the wire ends here | 5 |
 //! | [`profile`] | what differs between authorization servers, as data | 7, 10 |
+//! | [`server`] | the endpoints of one authorization server, kept with the connection | 10 |
 //! | [`verdict`] | one function: any failure → one verdict | 5, 6, 7 |
 //! | [`connection`] | the life of one connection: what is kept, and what each event makes of it | 2, 5, 6, 8, 12, 13 |
 //! | [`policy`] | every number of the policy, by name | 12 |
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod profile;
 pub mod schedule;
 pub mod secret;
+pub mod server;
 pub mod time;
 pub mod token_endpoint;
 pub mod verdict;
@@ -35,7 +37,8 @@ pub use grant::Grant;
 pub use origin::Origin;
 pub use policy::Policy;
 pub use profile::Profile;
-pub use secret::{AccessToken, ClientSecret, Fingerprint, IdToken, RefreshToken, RequestToken};
+pub use secret::{AccessToken, ClientSecret, Credential, Fingerprint, IdToken, RefreshToken, RequestToken};
+pub use server::{ClientAuthentication, Endpoint, Server};
 pub use time::{Expiry, UnixTime};
 pub use token_endpoint::{Failure, TokenResponse};
 pub use verdict::{Judgement, Spent, Verdict};

@@ -102,6 +102,11 @@ secret! {
     RequestToken
 }
 secret! {
+    /// What a person gives once and nobody keeps: an authorization code and its verifier (RFC 7636), a password, a
+    /// one-time password, a device code (RFC 8628), an assertion (RFC 7521), somebody else's token (RFC 8693).
+    Credential
+}
+secret! {
     /// A signed statement about the principal (OpenID Connect Core section 2). It grants nothing, but it names people.
     IdToken
 }

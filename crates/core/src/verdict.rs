@@ -97,12 +97,12 @@ pub fn judge(failure: &Failure, purpose: Purpose, profile: &Profile, policy: &Po
 }
 
 fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy: &Policy) -> Judgement {
-    let verdict = match refusal.code.and_then(profile.lookup) {
+    let verdict = match profile.row(refusal) {
         Some(known) => match purpose {
             Purpose::Obtain => known.obtaining,
             Purpose::Refresh => known.refreshing,
         },
-        None if refusal.code.is_some() => Verdict::Unknown,
+        None if refusal.code.is_some() && profile.code_decides => Verdict::Unknown,
         None => match by_error(refusal.error.as_deref()) {
             Some(verdict) => verdict,
             None => by_status(refusal.status, refusal.retry_after, policy).0,
@@ -127,12 +127,19 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy:
 /// over-limit and a deadlock behind the service.
 fn by_error(error: Option<&str>) -> Option<Verdict> {
     Some(match error? {
-        "invalid_grant" => Verdict::GrantGone,
+        // The last three are OpenID Connect Core's (section 3.1.2.6): only a person can go on.
+        "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {
+            Verdict::GrantGone
+        }
         "invalid_client" | "unauthorized_client" | "access_denied" | "unsupported_grant_type" => {
             Verdict::FixClient
         }
         "invalid_scope" => Verdict::FixScope,
-        "temporarily_unavailable" | "slow_down" => Verdict::Retry { after: None },
+        "temporarily_unavailable" | "server_error" | "slow_down" | "authorization_pending" => {
+            Verdict::Retry { after: None }
+        }
+        // RFC 8628 section 3.5: nobody has approved in time; a new device code is needed.
+        "expired_token" => Verdict::GrantGone,
         _ => return None,
     })
 }

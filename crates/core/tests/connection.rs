@@ -31,6 +31,7 @@ fn plan(purpose: Purpose, now: UnixTime) -> Plan {
         now,
         kernel: "kernel".into(),
         process: 7,
+        is_request_token: purpose == Purpose::Obtain,
         forced: false,
         settled: false,
         correlation_id: "correlation".into(),
@@ -171,7 +172,7 @@ fn law_12_what_keeps_others_from_flying_keeps_a_flight_ahead_too() {
 
 #[test]
 fn law_5_no_failure_deletes_a_refresh_token() {
-    let codes = perennial_core::profile::concur::CODES.iter().map(|row| refusal(row.code));
+    let codes = perennial_core::profile::concur::CODES.iter().filter_map(|row| row.code).map(refusal);
     let others = [Failure::NoAnswer(NoAnswer::TimedOut), refusal(9_999)];
     for failure in codes.chain(others) {
         for purpose in [Purpose::Refresh, Purpose::Obtain] {

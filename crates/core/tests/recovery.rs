@@ -38,6 +38,7 @@ fn presenting(connection: &Connection, purpose: Purpose, token: &str, grant: &st
         now: NOW,
         kernel: "kernel".into(),
         process: 7,
+        is_request_token: purpose == Purpose::Obtain,
         forced: false,
         settled: false,
         correlation_id: format!("correlation-{token}"),

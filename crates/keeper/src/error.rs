@@ -93,6 +93,18 @@ pub enum Error {
         /// How often.
         uses: u32,
     },
+    /// Nobody has approved the sign-in on the other device yet (RFC 8628 section 3.5): ask again later.
+    #[error("nobody has approved the sign-in yet")]
+    Pending {
+        /// True when the server was asked too often: five seconds more between two questions from now on.
+        slow_down: bool,
+    },
+    /// The client's private key, with which it proves who it is, is of no use.
+    #[error("{0}")]
+    PrivateKey(String),
+    /// A person must sign in again: nothing is kept that a grant could be obtained with.
+    #[error("nothing is kept that a grant could be obtained with; a person must sign in")]
+    SignInNeeded,
     /// Another process is refreshing, and the caller's time was up.
     #[error("another process is refreshing this connection and has not finished in time")]
     Busy,

@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::tally::Counters;
 use perennial_core::connection::{Cause, Decision, Intent};
 use perennial_core::profile::Purpose;
-use perennial_core::{AccessToken, Connection, Origin, State, UnixTime};
+use perennial_core::{AccessToken, Connection, Grant, Origin, State, UnixTime};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -248,6 +248,17 @@ impl Keeper {
     /// When it did not work; uses of the request token are counted, and a grant that is held stays.
     pub async fn obtain(&self, seen: &Connection) -> Result<HandOut, Error> {
         self.join(&seen.name, Cause::Authorized { instead_of: seen.version() }).await
+    }
+
+    /// Exchanges what a person has just given, and what is good once, for a grant in place of what the connection holds:
+    /// an authorization code, a password, a one-time password, a device code, another token. It is not kept.
+    ///
+    /// # Errors
+    /// When it did not work; a grant that is held stays. [`Error::Pending`] when nobody has approved on the other device
+    /// yet: ask again with the same device code.
+    pub async fn obtain_with(&self, connection: &str, grant: Grant) -> Result<HandOut, Error> {
+        let instead_of = self.connection(connection)?.version();
+        self.join(connection, Cause::Given { instead_of, grant: Box::new(grant) }).await
     }
 
     /// A connection as it is kept.

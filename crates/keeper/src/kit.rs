@@ -1,5 +1,6 @@
 //! What every flight needs, and the steps that lead up to a presentation.
 
+use crate::client_assertion;
 use crate::clock::{Clock, Watch};
 use crate::error::Error;
 use crate::hand_out::{HandOut, Warning};
@@ -10,7 +11,7 @@ use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store, WriteError};
 use crate::tally::Counters;
 use perennial_core::breaker::{Breaker, Passage};
-use perennial_core::connection::{Blocked, Cause, Decision, Version};
+use perennial_core::connection::{Blocked, Cause, Decision, Version, Way};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::{HostClock, Skew};
@@ -228,6 +229,9 @@ impl Kit {
     ) -> Result<Origin, Error> {
         let default =
             || Origin::parse(concur::DEFAULT_BASE).map_err(|error| Error::Internal(error.to_string()));
+        if let Some(own) = seen.token_origin() {
+            return Ok(own.clone());
+        }
         let held = seen.presentable(named_by(cause)).map(|(_, base)| base.clone());
         let held = held.or_else(|| seen.held.as_ref().map(|held| held.base.clone()));
         // A grant is obtained anew where the one before it lived, unless a person names another place.
@@ -269,7 +273,13 @@ impl Kit {
         let breaker = breakers.entry(base.to_string()).or_default();
         let (next, passage) = breaker.ask(here, self.answer_within);
         match passage {
-            _ if matches!(cause, Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. }) => Ok(()),
+            _ if matches!(
+                cause,
+                Cause::Asked | Cause::Tried(_) | Cause::Authorized { .. } | Cause::Given { .. }
+            ) =>
+            {
+                Ok(())
+            }
             Passage::Free => Ok(()),
             Passage::Probe if can_afford => {
                 *breaker = next;
@@ -372,6 +382,19 @@ impl Kit {
             let refresh_token = refresh.ok_or_else(|| Error::Internal("no refresh token".to_owned()))?;
             return Ok(Grant::Refresh { refresh_token });
         }
+        if let Cause::Given { grant, .. } = cause {
+            return Ok(grant.as_ref().clone());
+        }
+        match &seen.obtaining.way {
+            Way::ClientCredentials => return Ok(Grant::ClientCredentials),
+            Way::JwtBearer { issuer, subject } => {
+                let (issuer, subject) = (issuer.as_deref(), subject.as_deref());
+                let assertion = client_assertion::statement(seen, &app.client, issuer, subject, self.now())?;
+                return Ok(Grant::JwtBearer { assertion });
+            }
+            Way::Person if seen.server.is_some() => return Err(Error::SignInNeeded),
+            Way::Person => {}
+        }
         let (company, request_token) =
             app.company.clone().zip(app.request_token.clone()).ok_or(Error::NoRequestToken)?;
         if let Some(own) = &seen.principal
@@ -389,6 +412,9 @@ impl Kit {
     /// True when a grant that is gone may be obtained anew without a person: the request token is less than a day old
     /// as far as anybody knows, and has uses left.
     pub(crate) fn may_reobtain(&self, seen: &Connection, app: &App) -> bool {
+        if seen.obtains_itself() {
+            return true;
+        }
         let Some(request_token) = &app.request_token else { return false };
         let used = seen.request_token.as_ref().filter(|used| used.fingerprint == request_token.fingerprint());
         let first_used = used.map(|used| seen.skew.host_time(used.first_used_at));

@@ -21,6 +21,7 @@
 //! | [`recovery`] | bringing a grant back, one remedy after the other | 2, 4, 5, 6, 7 |
 //! | [`rekey`] | replacing keys while others use the store | 5, 10 |
 //! | [`scheduler`] | the background duty over the same flights | 5, 11, 12 |
+//! | `client_assertion` | the client proves who it is; statements that it signs | 10 |
 //! | `kit` | what every flight needs, and the steps before a presentation | 2, 3, 10 |
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
@@ -31,6 +32,7 @@
 //! | [`seal`] | encryption at rest, the rescue file | 1, 5 |
 //! | [`clock`] | the wall clock, and one that counts suspend | 11 |
 
+mod client_assertion;
 pub mod clock;
 mod error;
 pub mod failpoint;
@@ -51,6 +53,7 @@ pub mod store;
 pub mod tally;
 mod unix;
 
+pub use client_assertion::is_private_key;
 pub use error::Error;
 pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};

@@ -1,6 +1,9 @@
 //! Randomness, for the whole library: ids and jitter. It comes from the system, or from a seed where every run must be
 //! the same.
 
+use crate::error::Error;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perennial_core::schedule::Jitter;
 use std::sync::{Mutex, PoisonError};
 
@@ -39,6 +42,17 @@ impl Random {
 #[must_use]
 pub fn id() -> String {
     uuid(system())
+}
+
+/// A secret that nobody can guess: 32 random bytes, as 43 characters that fit into an address (RFC 7636 section 4.1).
+///
+/// # Errors
+/// When the system has no randomness to give: then there is no secret.
+pub(crate) fn secret() -> Result<String, Error> {
+    let mut bytes = [0_u8; 32];
+    let none = |_| Error::Internal("the system gave no randomness".to_owned());
+    getrandom::fill(&mut bytes).map_err(none)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 fn uuid(mut bytes: [u8; 16]) -> String {

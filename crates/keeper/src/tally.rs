@@ -191,7 +191,7 @@ fn name_of(cause: &Cause) -> &'static str {
         Cause::Ahead => "ahead",
         Cause::Asked => "asked",
         Cause::Tried(_) => "tried",
-        Cause::Authorized { .. } => "authorized",
+        Cause::Authorized { .. } | Cause::Given { .. } => "authorized",
     }
 }
 

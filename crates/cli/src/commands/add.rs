@@ -215,6 +215,7 @@ fn imported(refresh_token: &Zeroizing<String>, base: Origin) -> Held {
         id_token: None,
         // Nobody knows how old it is: renewal is due at once.
         refreshed_at: None,
+        granted_at: None,
         others: Others::default(),
     }
 }

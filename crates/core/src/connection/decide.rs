@@ -2,6 +2,7 @@
 //! (law 3: look again), because it depends on nothing but what is kept and what time it is.
 
 use super::{Condition, Connection, Intent, State, Version};
+use crate::grant::Grant;
 use crate::profile::{Purpose, ReplayRule};
 use crate::secret::Fingerprint;
 use crate::time::{Expiry, Skew, UnixTime};
@@ -33,6 +34,13 @@ pub enum Cause {
     Authorized {
         /// What stood there when that was decided: where it has moved, somebody else has done it (law 3).
         instead_of: Version,
+    },
+    /// A person has given what is good once and is not kept: a code, a password, another token. Exchange it.
+    Given {
+        /// As with [`Cause::Authorized`].
+        instead_of: Version,
+        /// What was given.
+        grant: Box<Grant>,
     },
 }
 
@@ -80,10 +88,12 @@ impl Connection {
     #[must_use]
     pub fn decide(&self, cause: &Cause, now: UnixTime) -> Decision {
         match cause {
-            Cause::Authorized { instead_of } if self.version().same_tokens(instead_of) => {
+            Cause::Authorized { instead_of } | Cause::Given { instead_of, .. }
+                if self.version().same_tokens(instead_of) =>
+            {
                 Decision::Fly(Purpose::Obtain)
             }
-            Cause::Authorized { .. } => self.decide_wanted(Duration::ZERO, cause, now),
+            Cause::Authorized { .. } | Cause::Given { .. } => self.decide_wanted(Duration::ZERO, cause, now),
             Cause::Tried(print) if !self.may_present(print) => Decision::Stop(Blocked::OutOfTurn),
             Cause::Asked | Cause::Tried(_) => self.fly_or(cause, now, Decision::Stop),
             Cause::Due if self.is_renewal_due(now) => self.fly_or(cause, now, Decision::Stop),
@@ -127,6 +137,7 @@ impl Connection {
     /// A flight if one may start, else what `blocked` makes of the reason.
     fn fly_or(&self, cause: &Cause, now: UnixTime, blocked: fn(Blocked) -> Decision) -> Decision {
         match self.what_blocks(cause, now) {
+            None if self.obtains_instead() => Decision::Fly(Purpose::Obtain),
             None => Decision::Fly(Purpose::Refresh),
             Some(reason) => blocked(reason),
         }
@@ -147,6 +158,9 @@ impl Connection {
                 return Some(Blocked::PersonNeeded(self.state(now)));
             }
             _ => {}
+        }
+        if self.obtains_instead() {
+            return None; // It needs no grant, and there is no token that could be spent twice.
         }
         let Some(held) = &self.held else { return Some(Blocked::NoGrant) };
         if held.refresh.is_none() {

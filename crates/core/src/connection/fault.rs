@@ -104,9 +104,12 @@ pub fn words(failure: &Failure, profile: &Profile) -> String {
 
 fn refusal_words(refusal: &Refusal, profile: &Profile) -> String {
     let said = refusal.description.as_deref().or(refusal.error.as_deref()).unwrap_or("no reason given");
-    match (refusal.code, refusal.code.and_then(profile.lookup)) {
+    match (refusal.code, profile.row(refusal)) {
         (Some(code), Some(known)) => format!("code {code}: {} (\"{said}\")", known.meaning),
-        (Some(code), None) => format!("code {code}, which is not documented (\"{said}\")"),
-        (None, _) => format!("HTTP {}: \"{said}\"", refusal.status),
+        (None, Some(known)) => format!("{} (\"{said}\")", known.meaning),
+        (Some(code), None) if profile.code_decides => {
+            format!("code {code}, which is not documented (\"{said}\")")
+        }
+        (_, None) => format!("HTTP {}: \"{said}\"", refusal.status),
     }
 }

@@ -7,16 +7,19 @@
 //! | `mod.rs` | what is kept, and which [`State`] that is |
 //! | [`decide`] | a token is asked for: hand out, fly, or stop? (laws 9, 12) |
 //! | [`transition`] | intend, accept, fail, adopt, set aside (laws 4, 5, 6, 7, 8, 13) |
+//! | [`obtaining`] | how a grant is obtained, and whether that needs a person |
 //! | [`recovery`] | what may bring a grant back, and in which order (laws 5, 6, 7) |
 //! | [`fault`] | a failure, in words that may be shown |
 
 pub mod decide;
 pub mod fault;
+pub mod obtaining;
 pub mod recovery;
 pub mod transition;
 
 pub use decide::{Blocked, Cause, Decision};
 pub use fault::Fault;
+pub use obtaining::{Obtaining, Way};
 pub use recovery::{Remedy, Tried};
 pub use transition::{Answered, Plan};
 
@@ -26,6 +29,7 @@ use crate::policy::Policy;
 use crate::profile::{Profile, Purpose};
 use crate::schedule::{self, Jitter};
 use crate::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
+use crate::server::Server;
 use crate::time::{Expiry, HostClock, Skew, UnixTime};
 use crate::token_endpoint::TokenResponse;
 use crate::token_endpoint::response::Others;
@@ -45,6 +49,10 @@ pub struct Connection {
     pub profile: &'static Profile,
     /// The numbers that it is kept by: the profile's, and what a person has changed.
     pub policy: Policy,
+    /// The authorization server's own endpoints; none where the profile knows them below each base, as at Concur.
+    pub server: Option<Server>,
+    /// How its grant is obtained.
+    pub obtaining: Obtaining,
     /// Whom the grant is for, as soon as that is known (law 13).
     pub principal: Option<Principal>,
     /// Origins that a person named when obtaining, beyond the profile's own (law 10).
@@ -94,6 +102,9 @@ pub struct Held {
     pub id_token: Option<IdToken>,
     /// When these tokens were issued; unknown where something else wrote them.
     pub refreshed_at: Option<UnixTime>,
+    /// When a person signed in, or the grant was obtained otherwise; unknown where it came from elsewhere. Some servers
+    /// end a grant so long after that, however often it was refreshed.
+    pub granted_at: Option<UnixTime>,
     /// Members of the answer that nobody here knows.
     pub others: Others,
 }
@@ -325,6 +336,8 @@ impl Connection {
             name: name.into(),
             profile,
             policy: Policy::of(profile),
+            server: None,
+            obtaining: Obtaining::default(),
             principal: None,
             permitted: Vec::new(),
             held: None,
@@ -338,6 +351,52 @@ impl Connection {
             other_clocks: Vec::new(),
             forced_at: None,
             request_token: None,
+        }
+    }
+
+    /// The same at a server of its own: a person who names the server permits that secrets go there (law 10).
+    #[must_use]
+    pub fn at(mut self, server: Server) -> Self {
+        for origin in server.origins() {
+            if !self.profile.permits(origin, &self.permitted) {
+                self.permitted.push(origin.clone());
+            }
+        }
+        self.server = Some(server);
+        self
+    }
+
+    /// The path of the token endpoint, and its query where it has one.
+    #[must_use]
+    pub fn token_path(&self) -> &str {
+        self.server.as_ref().map_or(self.profile.token_path, |server| server.token.path())
+    }
+
+    /// Where the token endpoint is, if that does not depend on where the principal lives.
+    #[must_use]
+    pub fn token_origin(&self) -> Option<&Origin> {
+        self.server.as_ref().map(|server| server.token.origin())
+    }
+
+    /// The base of the API that the access token is for: as the answer named it, as a person did, or where the principal
+    /// lives. An address that is not permitted is none (law 10).
+    #[must_use]
+    pub fn api_base(&self) -> Option<Origin> {
+        let held = self.held.as_ref()?;
+        let named = self.profile.api_member.and_then(|member| held.others.0.get(member));
+        let named = named.and_then(serde_json::Value::as_str).and_then(|base| Origin::parse(base).ok());
+        let named = named.filter(|base| self.permits(base));
+        let own = self.server.as_ref().and_then(|server| server.api.clone());
+        Some(own.or(named).unwrap_or_else(|| held.base.clone()))
+    }
+
+    /// What tells this connection's app from others of the same client id: the profile, and the server where that is its
+    /// own.
+    #[must_use]
+    pub fn realm(&self) -> String {
+        match &self.server {
+            Some(server) => format!("{} {}", self.profile.name, server.identity()),
+            None => self.profile.name.to_owned(),
         }
     }
 
@@ -429,7 +488,9 @@ impl Connection {
     #[must_use]
     pub fn refresh_at(&self) -> Option<UnixTime> {
         let held = self.held.as_ref()?;
-        held.refresh.as_ref()?;
+        if held.refresh.is_none() && !self.obtains_itself() {
+            return None;
+        }
         let (access, issued) = (held.access.as_ref()?, held.refreshed_at?);
         schedule::refresh_at(issued, access.expiry.at(), jitter_of(&access.token.fingerprint()))
     }

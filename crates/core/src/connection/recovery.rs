@@ -154,6 +154,7 @@ impl Connection {
             scope: old.scope.clone().filter(|_| same_grant),
             id_token: old.id_token.clone().filter(|_| same_grant),
             refreshed_at: None,
+            granted_at: None,
             others: old.others.clone(),
         });
         Some(next)

@@ -31,6 +31,8 @@ pub struct Plan {
     pub kernel: String,
     /// The sender's process.
     pub process: u32,
+    /// True when what is presented is a company request token: its uses are counted.
+    pub is_request_token: bool,
     /// True when a rejection by the API forces it (law 12).
     pub forced: bool,
     /// True when the open intent was refused in this very flight: nothing about it is unknown.
@@ -65,7 +67,7 @@ impl Connection {
         if !next.permits(&plan.base) {
             next.permitted.push(plan.base.clone());
         }
-        if plan.purpose == Purpose::Obtain {
+        if plan.is_request_token {
             next.count_request_token(&plan.presented, written_at);
         }
         if plan.forced {
@@ -106,6 +108,13 @@ impl Connection {
             forced: plan.forced,
         });
         next
+    }
+
+    /// The same without its intent: what was presented is not used up, and says nothing.
+    #[must_use]
+    pub fn not_presented(&self) -> Self {
+        let beneath = self.intent.as_ref().and_then(|intent| intent.beneath.as_deref());
+        Self { intent: beneath.cloned(), ..self.clone() }
     }
 
     fn count_request_token(&mut self, presented: &Fingerprint, at: UnixTime) {
@@ -189,10 +198,7 @@ impl Connection {
             (None, None) => String::new(),
         };
         let refresh = response.refresh_token.clone().or_else(|| old.and_then(|old| old.refresh.clone()));
-        let refresh_expiry = match response.refresh_expires_at {
-            Some(at) => Expiry::Stated(at),
-            None => Expiry::Assumed(issued.after(self.profile.assumed_refresh_lifetime)),
-        };
+        let granted_at = old.map_or(Some(issued), |old| old.granted_at);
         let expiry = match response.access_lifetime() {
             Some(life) => Expiry::Stated(issued.after(life)),
             None => Expiry::Assumed(issued.after(self.profile.assumed_access_lifetime)),
@@ -206,14 +212,34 @@ impl Connection {
                 token_type: response.token_type.clone(),
                 expiry,
             }),
-            refresh_expiry: refresh.as_ref().map(|_| refresh_expiry),
+            refresh_expiry: refresh.as_ref().and_then(|_| self.refresh_expiry(response, issued, granted_at)),
             refresh,
             base: geolocation.unwrap_or_else(|| answered.base.clone()),
             scope: response.scope.clone().or_else(|| old.and_then(|old| old.scope.clone())),
             id_token: response.id_token.clone().or_else(|| old.and_then(|old| old.id_token.clone())),
             refreshed_at: Some(issued),
+            granted_at,
             others: response.others.clone(),
         }
+    }
+
+    /// When a refresh token that was issued now will end: as the server says, else as its profile knows. None where
+    /// nothing is known of an end.
+    fn refresh_expiry(
+        &self,
+        response: &TokenResponse,
+        issued: UnixTime,
+        granted_at: Option<UnixTime>,
+    ) -> Option<Expiry> {
+        let profile = self.profile;
+        let stated = match response.refresh_expires_in.filter(|_| !profile.refresh_expiry_is_absolute) {
+            Some(life) => Some(issued.after(life)),
+            None => response.refresh_expires_at,
+        };
+        let idle = || profile.assumed_refresh_lifetime.map(|life| issued.after(life));
+        let longest = granted_at.zip(profile.longest_grant).map(|(at, life)| at.after(life));
+        let assumed = || idle().into_iter().chain(longest).min().map(Expiry::Assumed);
+        stated.map(Expiry::Stated).or_else(assumed)
     }
 
     /// Law 5: a refresh proves the token that it presented, so what came before that one may go; what it replaces
@@ -288,7 +314,9 @@ impl Connection {
         };
         next.condition = match (judgement.verdict, judgement.spent) {
             // Obtaining anew says nothing about the grant that is held, nor does a token that was replaced.
-            _ if purpose == Purpose::Obtain && self.held.is_some() => self.condition,
+            _ if purpose == Purpose::Obtain && self.held.is_some() && !self.obtains_itself() => {
+                self.condition
+            }
             _ if self.presents_a_replaced_token() => self.condition,
             (Verdict::Retry { after }, Spent::No) => Condition::BackingOff { until: wait(after), failures },
             (Verdict::Retry { after }, Spent::Maybe) => Condition::Uncertain { until: wait(after), failures },
@@ -301,7 +329,9 @@ impl Connection {
             (Verdict::Unknown | Verdict::Relocate, Spent::Maybe) => {
                 Condition::Uncertain { until: wait(None), failures }
             }
-            (Verdict::GrantGone, _) if purpose == Purpose::Obtain => Condition::Sound,
+            (Verdict::GrantGone, _) if purpose == Purpose::Obtain && !self.obtains_itself() => {
+                Condition::Sound
+            }
             (Verdict::GrantGone, _) => Condition::NeedsReauthorization,
             (Verdict::FixClient | Verdict::FixScope | Verdict::AskSupport | Verdict::OurBug, _) => {
                 Condition::Suspended

@@ -1,6 +1,6 @@
 //! SAP Concur, as far as it is publicly documented. The names in brackets are SAP's documents.
 
-use super::{ErrorCode, Profile, ReplayRule};
+use super::{ErrorCode, Profile, ReplayRule, Template};
 use crate::schedule::SAP_PAUSE;
 use crate::verdict::Verdict::{self, AskSupport, FixClient, FixScope, GrantGone, OurBug, Relocate, Retry};
 use std::time::Duration;
@@ -8,17 +8,25 @@ use std::time::Duration;
 /// The profile `concur`.
 pub static CONCUR: Profile = Profile {
     name: "concur",
+    title: "SAP Concur",
     token_path: "/oauth2/v0/token",
     // "usually the same value comes back, but it may change at any time" [tmc-overview].
     replay: ReplayRule::Always,
     assumed_access_lifetime: Duration::from_secs(3600),
     // Six months [apidoc]; 183 days would promise more than February to August holds.
-    assumed_refresh_lifetime: Duration::from_secs(181 * 24 * 3600),
+    assumed_refresh_lifetime: Some(Duration::from_secs(181 * 24 * 3600)),
+    longest_grant: None,
+    refresh_expiry_is_absolute: true,
     host_suffixes: &[".concursolutions.com", ".concurcdc.cn"],
     pause: SAP_PAUSE,
     request_token_uses: 5,
     request_token_lifetime: Duration::from_secs(24 * 3600),
-    lookup: |code| CODES.iter().find(|known| known.code == code),
+    errors: CODES,
+    // "the OAuth error string alone cannot tell final from passing": an unknown code is never the end of a grant.
+    code_decides: true,
+    api_member: None,
+    template: Template { discovers: false, ..Template::UNKNOWN },
+    sources: &["SAP Concur Developer Center: Authentication; Base URIs; Token Management Certification"],
 };
 
 /// The base URIs that `--datacenter` knows [base-uris].
@@ -39,12 +47,22 @@ const WAIT: Verdict = Retry { after: Some(SAP_PAUSE) };
 
 /// One row whose verdict is the same for obtaining and refreshing.
 const fn both(code: u32, error: &'static str, meaning: &'static str, verdict: Verdict) -> ErrorCode {
-    ErrorCode { code, error, meaning, obtaining: verdict, refreshing: verdict }
+    row(code, error, meaning, verdict, verdict)
 }
 
 /// One row that means a client pair that is wrong when refreshing, and a request token that is wrong when obtaining.
 const fn credentials(code: u32, error: &'static str, meaning: &'static str) -> ErrorCode {
-    ErrorCode { code, error, meaning, obtaining: GrantGone, refreshing: FixClient }
+    row(code, error, meaning, GrantGone, FixClient)
+}
+
+const fn row(
+    code: u32,
+    error: &'static str,
+    meaning: &'static str,
+    obtaining: Verdict,
+    refreshing: Verdict,
+) -> ErrorCode {
+    ErrorCode { code: Some(code), error, suberror: None, description: None, meaning, obtaining, refreshing }
 }
 
 const GRANT: &str = "invalid_grant";
@@ -126,7 +144,7 @@ mod tests {
         .concat();
         let mut documented = documented;
         documented.sort_unstable();
-        let codes: Vec<u32> = CODES.iter().map(|row| row.code).collect();
+        let codes: Vec<u32> = CODES.iter().map(|row| row.code.unwrap_or(0)).collect();
         assert_eq!(codes, documented);
     }
 

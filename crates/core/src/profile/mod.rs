@@ -1,9 +1,23 @@
 //! What differs between authorization servers, as data. Nobody else in the core asks which provider it talks to.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | what a profile is |
+//! | [`concur`] | SAP Concur |
+//! | [`generic`] | any server that follows the RFCs, with the most careful rules |
+//! | [`template`] | where a provider's endpoints are, with blanks to be filled in |
+//! | [`registry`] | the profiles that this process knows, by name |
 
 pub mod concur;
+pub mod generic;
+pub mod registry;
+pub mod template;
+
+pub use template::{Blank, Template};
 
 use crate::origin::Origin;
 use crate::time::{parse_duration, write_duration};
+use crate::token_endpoint::Refusal;
 use crate::verdict::Verdict;
 use std::fmt;
 use std::str::FromStr;
@@ -66,13 +80,17 @@ impl FromStr for ReplayRule {
     }
 }
 
-/// One number of a provider's error table.
+/// One row of a provider's error table. It is meant when all that it names agrees with what the server said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorCode {
-    /// The number, as the body's `code` carries it.
-    pub code: u32,
-    /// The OAuth `error` that the provider documents beside it.
+    /// The number, as the body's `code` carries it (or the first of its `error_codes`).
+    pub code: Option<u32>,
+    /// The OAuth `error`. Where there is a number, it is only documented beside it, and need not agree.
     pub error: &'static str,
+    /// The body's `suberror` or `error_subtype`.
+    pub suberror: Option<&'static str>,
+    /// A part of the `error_description`, in lower case.
+    pub description: Option<&'static str>,
     /// What it means, in our words.
     pub meaning: &'static str,
     /// What a keeper does when it comes back from an obtaining request.
@@ -81,19 +99,40 @@ pub struct ErrorCode {
     pub refreshing: Verdict,
 }
 
+impl ErrorCode {
+    fn is_meant_by(&self, refusal: &Refusal) -> bool {
+        let agrees = |own: Option<&str>, said: &Option<String>| {
+            own.is_none_or(|own| said.as_deref().is_some_and(|said| said.to_lowercase().contains(own)))
+        };
+        let by_name = match self.code {
+            Some(code) => refusal.code == Some(code),
+            None => self.error.is_empty() || refusal.error.as_deref() == Some(self.error),
+        };
+        by_name && agrees(self.suberror, &refusal.suberror) && agrees(self.description, &refusal.description)
+    }
+}
+
 /// An authorization server's particulars.
 #[derive(Debug)]
 pub struct Profile {
     /// The name that connections and options carry.
     pub name: &'static str,
-    /// The token endpoint's path below a base URI.
+    /// What people call the provider.
+    pub title: &'static str,
+    /// The token endpoint's path below a base URI, where a connection names no endpoints of its own.
     pub token_path: &'static str,
     /// What may be done after a lost answer.
     pub replay: ReplayRule,
     /// How long an access token lives when the answer does not say.
     pub assumed_access_lifetime: Duration,
-    /// How long a refresh token lives when the answer does not say.
-    pub assumed_refresh_lifetime: Duration,
+    /// How long a refresh token lives from each refresh on when the answer does not say; none where it does not end by
+    /// itself.
+    pub assumed_refresh_lifetime: Option<Duration>,
+    /// How long a grant lives at most from the sign-in on, however often it is refreshed; none where there is no such end.
+    pub longest_grant: Option<Duration>,
+    /// True when `refresh_expires_in` is a point in time, as at Concur, and false when it is a number of seconds, as at
+    /// Keycloak and whoever else sends it.
+    pub refresh_expiry_is_absolute: bool,
     /// Hosts that end in one of these (each starts with a dot) belong to the provider.
     pub host_suffixes: &'static [&'static str],
     /// What the provider wants a client to wait after a timeout or a 503.
@@ -102,15 +141,30 @@ pub struct Profile {
     pub request_token_uses: u32,
     /// How long a request token lives.
     pub request_token_lifetime: Duration,
-    /// Finds a code of the provider's error table.
-    pub lookup: fn(u32) -> Option<&'static ErrorCode>,
+    /// The provider's error table; the first row that is meant counts.
+    pub errors: &'static [ErrorCode],
+    /// True when a code that the table does not know says nothing, whatever the OAuth `error` beside it; false when that
+    /// `error` can be believed then.
+    pub code_decides: bool,
+    /// The member of an answer that names the base of the API, such as Salesforce's `instance_url`.
+    pub api_member: Option<&'static str>,
+    /// Where its endpoints are.
+    pub template: Template,
+    /// Where its facts come from: document names and addresses.
+    pub sources: &'static [&'static str],
 }
 
 impl Profile {
-    /// The profile of that name.
+    /// The profile of that name, where this process knows it.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        (name == concur::CONCUR.name).then_some(&concur::CONCUR)
+        registry::named(name)
+    }
+
+    /// The row of the error table that is meant by what the server said.
+    #[must_use]
+    pub fn row(&self, refusal: &Refusal) -> Option<&'static ErrorCode> {
+        self.errors.iter().find(|row| row.is_meant_by(refusal))
     }
 
     /// True when secrets may go to `origin`: the provider's own hosts over https at their own port, and whatever the

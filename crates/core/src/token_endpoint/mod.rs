@@ -104,6 +104,8 @@ pub struct Refusal {
     pub code: Option<u32>,
     /// RFC 6749's `error`.
     pub error: Option<String>,
+    /// What Entra calls `suberror` and Google `error_subtype`.
+    pub suberror: Option<String>,
     /// RFC 6749's `error_description`.
     pub description: Option<String>,
     /// With Concur's code 16: where the principal lives. Not yet checked against what is permitted.
@@ -123,6 +125,8 @@ impl Refusal {
         self.description = self.description.map(shown);
         let shown = |text: String| plain(&redact(&text));
         self.error = self.error.map(shown);
+        let shown = |text: String| plain(&redact(&text));
+        self.suberror = self.suberror.map(shown);
         self
     }
 }
@@ -216,7 +220,10 @@ fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Dura
     let says_something = |text: &&str| !plain(text).is_empty();
     let text =
         |name: &str| members.get(name).and_then(Value::as_str).filter(says_something).map(str::to_owned);
-    let code = members.get("code").and_then(wire::integer).and_then(|code| u32::try_from(code).ok());
+    // Concur's member, and Entra's list of them.
+    let first = members.get("error_codes").and_then(Value::as_array).and_then(|codes| codes.first());
+    let code =
+        members.get("code").or(first).and_then(wire::integer).and_then(|code| u32::try_from(code).ok());
     let error = text("error");
     if code.is_none() && error.is_none() {
         return None;
@@ -225,6 +232,7 @@ fn refusal(members: &Map<String, Value>, reply: &Reply, retry_after: Option<Dura
         status: reply.status,
         code,
         error,
+        suberror: text("suberror").or_else(|| text("error_subtype")),
         description: text("error_description"),
         geolocation: members
             .get("geolocation")

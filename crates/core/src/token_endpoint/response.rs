@@ -22,6 +22,9 @@ pub struct TokenResponse {
     pub refresh_token: Option<RefreshToken>,
     /// Concur's `refresh_expires_in`: when the refresh token ends, in the server's time.
     pub refresh_expires_at: Option<UnixTime>,
+    /// How long the refresh token lives, where a server says that in seconds: Keycloak's `refresh_expires_in`, Google's
+    /// `refresh_token_expires_in`.
+    pub refresh_expires_in: Option<Duration>,
     /// `scope`, space separated.
     pub scope: Option<String>,
     /// OpenID Connect's `id_token`.
@@ -75,6 +78,9 @@ impl TokenResponse {
             expires_in: members.get("expires_in").and_then(wire::lifetime),
             refresh_token,
             refresh_expires_at: members.get("refresh_expires_in").and_then(wire::absolute_expiry),
+            refresh_expires_in: ["refresh_expires_in", "refresh_token_expires_in"]
+                .into_iter()
+                .find_map(|name| members.get(name).and_then(wire::lifetime)),
             scope: text("scope").map(str::to_owned),
             id_token: text("id_token").map(IdToken::new),
             geolocation: text("geolocation").and_then(|base| Origin::parse(base).ok()),

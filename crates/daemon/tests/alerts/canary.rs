@@ -66,6 +66,7 @@ fn connection() -> Connection {
         scope: None,
         id_token: Some(IdToken::new(CANARY)),
         refreshed_at: Some(NOW),
+        granted_at: None,
         others: Others::default(),
     });
     connection.previous = vec![Previous {

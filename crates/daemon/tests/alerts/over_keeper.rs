@@ -49,6 +49,7 @@ fn connection(name: &str, skew: i64) -> Connection {
         scope: None,
         id_token: None,
         refreshed_at: Some(now.plus(skew)),
+        granted_at: None,
         others: Others::default(),
     });
     connection.skew = Skew { seconds: skew, suspected: None };

@@ -6,7 +6,8 @@ use crate::place::Place;
 use crate::storm::{AnswersAtOnce, MOST};
 use crate::{FLIGHTS, filled, memory, refresh, round};
 use perennial::core::Origin;
-use perennial::core::grant::{Client, Grant};
+use perennial::core::connection::Obtaining;
+use perennial::core::grant::{Client, Grant, Proof};
 use perennial::core::secret::{ClientSecret, RefreshToken};
 use perennial::core::token_endpoint::read;
 use perennial::http::{Question, TokenEndpoint as _};
@@ -62,8 +63,9 @@ fn bare_loop(count: u64) -> Duration {
 async fn ask(server: &Origin) {
     let client = Client { id: "app".to_owned(), secret: ClientSecret::new("the-secret-of-an-app") };
     let correlation_id = perennial::request_id();
-    let form = Grant::Refresh { refresh_token: RefreshToken::new(correlation_id.as_str()) }.form(&client);
-    let question = Question { path: "/oauth2/v0/token", form, correlation_id };
+    let grant = Grant::Refresh { refresh_token: RefreshToken::new(correlation_id.as_str()) };
+    let request = grant.request(&client, &Proof::Post, &Obtaining::default());
+    let question = Question { path: "/oauth2/v0/token".to_owned(), request, correlation_id };
     let line = AnswersAtOnce.connect(server).await.unwrap();
     let reply = line.ask(question, Duration::from_secs(60)).await.unwrap();
     read(&reply, now()).unwrap();

@@ -78,6 +78,7 @@ pub(crate) fn plan(purpose: Purpose, correlation_id: &str) -> Plan {
         now: now(),
         kernel: "lock".to_owned(),
         process: std::process::id(),
+        is_request_token: purpose == Purpose::Obtain,
         forced: false,
         settled: false,
         correlation_id: correlation_id.to_owned(),

@@ -31,12 +31,12 @@ pub use post::Posted;
 pub use upstream::{Failed, Upstream};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use perennial_core::Origin;
-use perennial_core::grant::Form;
+use perennial_core::grant::{Form, TokenRequest};
 use perennial_core::token_endpoint::{NoAnswer, Reply, Unreachable};
 use std::future::Future;
 use std::pin::Pin;
@@ -70,10 +70,10 @@ pub trait Line: Send {
 /// A token request.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The token endpoint's path.
-    pub path: &'static str,
-    /// The body.
-    pub form: Form,
+    /// The endpoint's path, and its query where it has one.
+    pub path: String,
+    /// The body, and the Authorization header where it has one.
+    pub request: TokenRequest,
     /// What SAP's support will ask for if all goes wrong.
     pub correlation_id: String,
 }
@@ -115,16 +115,22 @@ impl Line for Wire {
     ) -> BoxFuture<'static, Result<Reply, NoAnswer>> {
         Box::pin(async move {
             let ended = |error: &dyn std::error::Error| NoAnswer::Reset(connect::innermost(error));
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .method(Method::POST)
                 .uri(question.path)
                 .header(HOST, &self.host)
                 .header(CONTENT_TYPE, Form::CONTENT_TYPE)
                 .header(ACCEPT, "application/json")
                 .header(USER_AGENT, AGENT)
-                .header(CORRELATION_ID, &question.correlation_id)
-                .body(Full::new(Bytes::copy_from_slice(question.form.expose())))
-                .map_err(|error| ended(&error))?;
+                .header(CORRELATION_ID, &question.correlation_id);
+            if let Some(authorization) = &question.request.authorization {
+                let mut value =
+                    HeaderValue::from_str(authorization.expose()).map_err(|error| ended(&error))?;
+                value.set_sensitive(true);
+                request = request.header(AUTHORIZATION, value);
+            }
+            let body = Bytes::copy_from_slice(question.request.form.expose());
+            let request = request.body(Full::new(body)).map_err(|error| ended(&error))?;
             let answered = async {
                 let response = self.sender.send_request(request).await.map_err(|error| ended(&error))?;
                 let (head, incoming) = response.into_parts();

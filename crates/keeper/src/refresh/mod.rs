@@ -85,7 +85,7 @@ impl Connected {
         let line = kit.connect(seen, &base, purpose).await;
         match line {
             // A person stands before it, and there is nothing to keep: a failure leaves no trace.
-            Err(error) if purpose == Purpose::Obtain => Err(error),
+            Err(error) if purpose == Purpose::Obtain && !seen.obtains_itself() => Err(error),
             line => Ok(Self { base, since: kit.clock.since_boot(), line }),
         }
     }
@@ -195,7 +195,8 @@ impl Flight<'_> {
             return Err(Kit::blocked(&self.seen, Blocked::Until(until)));
         }
         let (seen, app, base) = (&self.seen, &self.app, &self.base);
-        let presentation = Presentation { kit, order, seen, app, grant, purpose, base, settled };
+        let proof = crate::client_assertion::proof(seen, &app.client, kit.now())?;
+        let presentation = Presentation { kit, order, seen, app, grant, proof, purpose, base, settled };
         let outcome = presentation.present(self.claim.as_mut(), line).await;
         if matches!(outcome, Err(Error::Store(_)))
             && let Some(failed) = self.refused.take()

@@ -1,5 +1,6 @@
 //! One presentation: intent → send → commit. What comes of it is durable before anybody hears of it (law 1).
 
+use super::chances::of_write;
 use crate::error::Error;
 use crate::failpoint;
 use crate::hand_out::{HandOut, Warning};
@@ -8,8 +9,9 @@ use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim, WriteError};
 use perennial_core::connection::{Answered, Aside, Cause, Plan, Version};
+use perennial_core::grant::Proof;
 use perennial_core::profile::Purpose;
-use perennial_core::token_endpoint::{self, Failure, NoAnswer, Reply, Unreachable};
+use perennial_core::token_endpoint::{self, Failure, NoAnswer, Refusal, Reply, Unreachable};
 use perennial_core::verdict::{Judgement, judge};
 use perennial_core::{Connection, Grant, Origin, TokenResponse, UnixTime};
 
@@ -40,6 +42,8 @@ pub(super) struct Presentation<'a> {
     pub(super) seen: &'a Connection,
     pub(super) app: &'a App,
     pub(super) grant: Grant,
+    /// How the client proves who it is, in this presentation.
+    pub(super) proof: Proof,
     pub(super) purpose: Purpose,
     pub(super) base: &'a Origin,
     /// The open intent is this flight's own, and was refused without anything being spent.
@@ -66,10 +70,10 @@ impl Presentation<'_> {
         if left.is_zero() {
             return Ok(self.refused(&intended, &Failure::Unreachable(Unreachable::TimedOut), sent_at));
         }
-        let form = self.grant.form(&self.app.client);
+        let request = self.grant.request(&self.app.client, &self.proof, &seen.obtaining);
         let correlation_id =
             intended.intent.as_ref().map(|intent| intent.correlation_id.clone()).unwrap_or_default();
-        let question = Question { path: seen.profile.token_path, form, correlation_id };
+        let question = Question { path: seen.token_path().to_owned(), request, correlation_id };
         let reply = tokio::select! {
             biased;
             reply = line.ask(question, left) => reply, // send
@@ -85,19 +89,16 @@ impl Presentation<'_> {
     }
 
     fn intended(&self, now: UnixTime, lock: &str) -> Connection {
-        let presented = match &self.grant {
-            Grant::Refresh { refresh_token } => refresh_token.fingerprint(),
-            Grant::Company { request_token, .. } => request_token.fingerprint(),
-            _ => self.app.client.secret.fingerprint(),
-        };
+        let is_request_token = matches!(self.grant, Grant::Company { .. });
         let mut before = self.seen.clone();
-        if self.purpose == Purpose::Obtain {
+        if is_request_token {
             before.principal = before.principal.or_else(|| self.app.company.clone());
         }
         before.intend(Plan {
             purpose: self.purpose,
             base: self.base.clone(),
-            presented,
+            presented: self.grant.fingerprint(&self.app.client),
+            is_request_token,
             new_grant_id: self.kit.random.id(),
             patience: self.kit.answer_within,
             now,
@@ -125,6 +126,9 @@ impl Presentation<'_> {
                 response.geolocation = response.geolocation.filter(|base| !self.echoes(base));
                 return self.landed(claim, intended, &response, &answered).await;
             }
+            Err(Failure::Refused(refusal)) if self.is_pending(&refusal) => {
+                return self.not_yet(claim, intended, &answered, &refusal);
+            }
             Err(Failure::Refused(mut refusal)) => {
                 self.keep_unparsed(reply, received_at);
                 refusal.geolocation = refusal.geolocation.filter(|base| !self.echoes(base));
@@ -136,6 +140,24 @@ impl Presentation<'_> {
             }
         };
         Ok(self.refused(&intended.heard(&answered), &failure, received_at))
+    }
+
+    /// RFC 8628 section 3.5: nobody has approved yet. That is no failure, and leaves no trace.
+    fn is_pending(&self, refusal: &Refusal) -> bool {
+        let waits = matches!(refusal.error.as_deref(), Some("authorization_pending" | "slow_down"));
+        waits && matches!(self.grant, Grant::DeviceCode { .. })
+    }
+
+    fn not_yet(
+        &self,
+        claim: &mut dyn Claim,
+        intended: &Connection,
+        answered: &Answered,
+        refusal: &Refusal,
+    ) -> Result<Outcome, Error> {
+        let before = intended.heard(answered).not_presented();
+        self.kit.commit(claim, &intended.version(), &before).map_err(of_write)?;
+        Err(Error::Pending { slow_down: refusal.error.as_deref() == Some("slow_down") })
     }
 
     /// True for an address made of what was sent: it is none, and would carry a secret into messages (law 10).

@@ -119,6 +119,7 @@ mod tests {
             scope: None,
             id_token: None,
             refreshed_at: Some(UnixTime(1_800_000_000)),
+            granted_at: None,
             others: Others::default(),
         });
         let client = Client { id: "app".into(), secret: ClientSecret::new("secret-canary") };

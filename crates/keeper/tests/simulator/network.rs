@@ -133,7 +133,7 @@ impl Line for SimLine {
         Box::pin(async move {
             let Self { world, who, base } = *self;
             world.step(who, "send");
-            let form = Form::read(question.form.expose());
+            let form = Form::read(question.request.form.expose());
             let (number, fate) = world.look(|state| state.sends(who, &base, &question, &form, patience));
             let (tell, told) = oneshot::channel();
             tokio::spawn(carry(world.clone(), number, form, base, fate, tell));

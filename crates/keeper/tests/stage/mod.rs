@@ -74,7 +74,7 @@ impl Line for ScriptedLine {
         Box::pin(async move {
             let Self { script, base } = *self;
             assert_eq!(question.path, "/oauth2/v0/token");
-            let form = String::from_utf8(question.form.expose().to_vec()).unwrap();
+            let form = String::from_utf8(question.request.form.expose().to_vec()).unwrap();
             let room = fs::metadata(script.dir.join(".refreshTokenObjectFile.json.next"))
                 .map_or(0, |file| file.len());
             script.sent.lock().unwrap().push(Sent { base, form, on_disk: tokens(&script.dir), room });

@@ -64,6 +64,7 @@ fn plan(purpose: Purpose, presented: &str, correlation_id: &str) -> Plan {
         now: NOW,
         kernel: "lock".into(),
         process: 7,
+        is_request_token: purpose == Purpose::Obtain,
         forced: false,
         settled: false,
         correlation_id: correlation_id.into(),

@@ -175,7 +175,7 @@ impl Line for Asked {
             let at_once = server.at_once.fetch_add(1, Ordering::SeqCst) + 1;
             server.most_at_once.fetch_max(at_once, Ordering::SeqCst);
             let number = server.requests.fetch_add(1, Ordering::SeqCst);
-            let form = String::from_utf8(question.form.expose().to_vec()).unwrap();
+            let form = String::from_utf8(question.request.form.expose().to_vec()).unwrap();
             // Others come meanwhile.
             for _ in 0..100 {
                 tokio::task::yield_now().await;

@@ -166,6 +166,7 @@ fn given(refresh_token: String, base: Origin) -> Held {
         scope: None,
         id_token: None,
         refreshed_at: None,
+        granted_at: None,
         others: Others::default(),
     }
 }

@@ -319,6 +319,7 @@ mod tests {
             scope: Some("x".repeat(1000)),
             id_token: None,
             refreshed_at: Some(UnixTime(1_800_000_000)),
+            granted_at: None,
             others: Others::default(),
         });
         let client = Client { id: "app".into(), secret: ClientSecret::new("secret-canary") };

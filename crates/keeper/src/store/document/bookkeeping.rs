@@ -2,6 +2,7 @@
 //! that cannot be read is left out, never guessed.
 
 use super::members::{Members, count, list, number, object, text, time};
+use super::server::{obtaining_to, server_to};
 use perennial_core::connection::{
     Aside, Candidate, Condition, Connection, Fault, Intent, Previous, RequestTokenUse,
 };
@@ -26,11 +27,14 @@ pub(super) fn write(connection: &Connection, was: &Members, version: i64) -> Mem
     put("version", json!(version));
     put("id", json!(connection.id));
     put("profile", json!(connection.profile.name));
+    put("server", connection.server.as_ref().map_or(Value::Null, server_to));
+    put("obtaining", obtaining_to(&connection.obtaining));
     put("principal", json!(connection.principal.as_ref().map(Principal::as_str)));
     if let Some(held) = &connection.held {
         put("grant_id", json!(held.grant_id));
         put("generation", json!(held.generation));
         put("refreshed_at", json!(held.refreshed_at.map(|at| at.0)));
+        put("granted_at", json!(held.granted_at.map(|at| at.0)));
         put("refresh_expiry", json!(held.refresh_expiry.map(Expiry::basis)));
         if let Some(access) = &held.access {
             put("access_expires_at", json!(access.expiry.at().0));
@@ -219,7 +223,8 @@ fn response_to(response: &TokenResponse) -> Value {
     put("token_type", Some(json!(response.token_type)));
     put("access_token", Some(json!(response.access_token.expose())));
     put("refresh_token", response.refresh_token.as_ref().map(|token| json!(token.expose())));
-    put("refresh_expires_in", response.refresh_expires_at.map(|at| json!(at.0)));
+    let life = response.refresh_expires_in.map(|life| json!(life.as_secs()));
+    put("refresh_expires_in", response.refresh_expires_at.map(|at| json!(at.0)).or(life));
     put("geolocation", response.geolocation.as_ref().map(|base| json!(base.to_string())));
     put("id_token", response.id_token.as_ref().map(|token| json!(token.expose())));
     Value::Object(answer)

@@ -6,10 +6,12 @@
 //! |---|---|
 //! | `mod.rs` | the document: the tokens, where SAP's sample looks for them |
 //! | `bookkeeping.rs` | what stands under `perennial`, part by part |
+//! | `server.rs` | the endpoints of a server of its own, and how its grant is obtained |
 //! | `members.rs` | small readings of a JSON object |
 
 mod bookkeeping;
 mod members;
+mod server;
 
 use members::{count, expiry, list, number, object, principal, text, time};
 
@@ -17,7 +19,7 @@ pub use members::Members;
 use perennial_core::Origin;
 use perennial_core::connection::{Access, Connection, Held, Version};
 use perennial_core::grant::Principal;
-use perennial_core::profile::{Profile, concur};
+use perennial_core::profile::{concur, registry};
 use perennial_core::secret::{AccessToken, Fingerprint, IdToken, RefreshToken};
 use perennial_core::time::Expiry;
 use perennial_core::token_endpoint::response::{KNOWN_MEMBERS, Others, is_sendable};
@@ -63,9 +65,10 @@ pub fn read(members: &Members, fresh: Connection) -> Read {
     if let Some(id) = text(own, "id") {
         connection.id = id.to_owned();
     }
-    if let Some(profile) = text(own, "profile").and_then(Profile::named) {
-        connection.profile = profile;
+    if let Some(profile) = text(own, "profile") {
+        connection.profile = registry::named_or_careful(profile);
     }
+    (connection.server, connection.obtaining) = server::read(own);
     connection.other_clocks = list(own, "clocks").filter_map(bookkeeping::clock_from).collect();
     if let Some((clock, skew)) = connection.other_clocks.pop() {
         (connection.clock, connection.skew) = (Some(clock), skew);
@@ -148,6 +151,7 @@ fn held_from(members: &Members, own: &Members, by_another: bool) -> Option<Held>
         scope: text(members, "scope").map(str::to_owned),
         id_token: text(members, "id_token").map(IdToken::new),
         refreshed_at: time(own, "refreshed_at").filter(|_| !by_another),
+        granted_at: time(own, "granted_at").filter(|_| same_grant),
         others: Others(others(members)),
     })
 }
@@ -304,6 +308,7 @@ mod tests {
             now: UnixTime(1_800_000_000),
             kernel: KERNEL.into(),
             process: 1,
+            is_request_token: purpose == Purpose::Obtain,
             forced: false,
             settled: false,
             correlation_id: "correlation".into(),

@@ -61,11 +61,11 @@ pub(super) async fn add(work: &Work<'_>, parcel: &Parcel, secret: Secret) -> Res
         };
     }
     check_free(work, &connection.name).await?;
-    if secret == Secret::Kept && !work.agrees(connection.profile.name, &app.client).await? {
+    if secret == Secret::Kept && !work.agrees(&connection.realm(), &app.client).await? {
         return Err(StoreError::OtherSecret.into());
     }
     let mut row = Row::new(work.tenant, work.keys, connection, now());
-    put_given(work, &mut row, connection.profile.name, app).await?;
+    put_given(work, &mut row, &connection.realm(), app).await?;
     row.number = work.next_number().await?;
     row.put(work.keys, connection).map_err(|error| work.unsealed(error))?;
     let number = row.number;

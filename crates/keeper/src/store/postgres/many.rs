@@ -50,28 +50,29 @@ async fn add_all_as_one(work: &Work<'_>, parcels: &[Parcel]) -> Result<bool, Sto
     if !good || work.is_any_there(&ids, &names).await? {
         return Ok(false);
     }
-    let mut clients: BTreeMap<(&str, &str), &Client> = BTreeMap::new();
+    let mut clients: BTreeMap<(String, &str), &Client> = BTreeMap::new();
     for Parcel { connection, app, .. } in parcels {
-        let known = clients.entry((connection.profile.name, &app.client.id)).or_insert(&app.client);
+        let known = clients.entry((connection.realm(), &app.client.id)).or_insert(&app.client);
         if known.secret != app.client.secret {
             return Ok(false);
         }
     }
-    for ((profile, _), client) in &clients {
-        if !work.agrees(profile, client).await? {
+    for ((realm, _), client) in &clients {
+        if !work.agrees(realm, client).await? {
             return Ok(false);
         }
     }
     let mut apps = BTreeMap::new();
-    for ((profile, id), client) in clients {
-        apps.insert((profile, id), work.put_client(profile, client).await?);
+    for ((realm, id), client) in clients {
+        let app = work.put_client(&realm, client).await?;
+        apps.insert((realm, id), app);
     }
     let numbers = work.next_numbers(parcels.len()).await?;
     let mut rows = Vec::with_capacity(parcels.len());
     for (Parcel { connection, app, .. }, number) in parcels.iter().zip(&numbers) {
         let mut row = Row::new(work.tenant, work.keys, connection, now());
         row.number = *number;
-        row.app = apps.get(&(connection.profile.name, app.client.id.as_str())).copied().unwrap_or_default();
+        row.app = apps.get(&(connection.realm(), app.client.id.as_str())).copied().unwrap_or_default();
         fill_in(work, &mut row, app)?;
         row.put(work.keys, connection).map_err(|error| work.unsealed(error))?;
         rows.push(row);

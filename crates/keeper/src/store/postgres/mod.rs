@@ -410,8 +410,8 @@ impl Store for Postgres {
     fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
         let app = app.clone();
         self.change(NAMED, name, async move |work, mut row| {
-            let profile = work.open(&row)?.profile;
-            put_given(work, &mut row, profile.name, &app).await?;
+            let realm = work.open(&row)?.realm();
+            put_given(work, &mut row, &realm, &app).await?;
             work.seal_and_write(row).await
         })
     }

@@ -13,7 +13,7 @@ pub(super) fn adding(parcel: Parcel, address: String, secret: Secret) -> Job {
     let Parcel { connection, app, history } = parcel;
     Job::new(move |batch| {
         check_free(batch, &connection.name, &address)?;
-        if secret == Secret::Kept && !apps::agrees(batch, connection.profile.name, &app.client)? {
+        if secret == Secret::Kept && !apps::agrees(batch, &connection.realm(), &app.client)? {
             return Err(StoreError::OtherSecret.into());
         }
         let mut row = Row::new(batch.tenant, batch.keys, &connection, now());
@@ -22,7 +22,7 @@ pub(super) fn adding(parcel: Parcel, address: String, secret: Secret) -> Job {
                 StoreError::NameTaken { name: connection.name.clone(), store: address.clone() }.into()
             );
         }
-        put_given(batch, &mut row, connection.profile.name, &app)?;
+        put_given(batch, &mut row, &connection.realm(), &app)?;
         row.number = row::next_number(batch.sql).map_err(|error| batch.failed(error))?;
         let number = row.number;
         batch.add(row, &connection)?;

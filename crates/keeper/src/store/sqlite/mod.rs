@@ -453,8 +453,8 @@ impl Store for Sqlite {
     fn put_app(&self, name: &str, app: &App) -> Result<(), StoreError> {
         let app = app.clone();
         self.change(name, move |batch, mut row| {
-            let profile = row.open(batch.keys).map_err(|error| batch.unsealed(error))?.profile;
-            put_given(batch, &mut row, profile.name, &app)?;
+            let realm = row.open(batch.keys).map_err(|error| batch.unsealed(error))?.realm();
+            put_given(batch, &mut row, &realm, &app)?;
             batch.write(row)
         })
     }

@@ -1,0 +1,86 @@
+//! How a client proves who it is: with its secret, or with a statement that it signs with its private key (RFC 7523). A
+//! statement is good for one minute and carries an id of its own, so that nobody can use it again.
+
+use crate::error::Error;
+use crate::random;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use perennial_core::grant::{Client, Proof};
+use perennial_core::secret::Credential;
+use perennial_core::server::ClientAuthentication;
+use perennial_core::{Connection, UnixTime};
+use serde_json::json;
+
+/// How long a statement is good. It is made right before it is sent; the rest is for clocks that differ.
+const GOOD_FOR: i64 = 60;
+
+/// The client's proof for one request.
+///
+/// # Errors
+/// When the private key is of no use.
+pub(crate) fn proof(seen: &Connection, client: &Client, now: UnixTime) -> Result<Proof, Error> {
+    let Some(server) = &seen.server else { return Ok(Proof::Post) };
+    Ok(match server.authentication {
+        ClientAuthentication::Post => Proof::Post,
+        ClientAuthentication::Basic => Proof::Basic,
+        ClientAuthentication::None => Proof::None,
+        ClientAuthentication::PrivateKey => Proof::Assertion(statement(seen, client, None, None, now)?),
+    })
+}
+
+/// A signed statement of `issuer` about `subject`; each is the client where nobody is named (RFC 7523 section 3).
+///
+/// # Errors
+/// When the private key is of no use.
+pub(crate) fn statement(
+    seen: &Connection,
+    client: &Client,
+    issuer: Option<&str>,
+    subject: Option<&str>,
+    now: UnixTime,
+) -> Result<Credential, Error> {
+    let server = seen.server.as_ref();
+    // By the server's clock: it is the one that judges (law 11).
+    let issued = seen.skew.server_time(now).0;
+    let issuer = issuer.unwrap_or(&client.id);
+    let mut claims = json!({
+        "iss": issuer,
+        "sub": subject.unwrap_or(issuer),
+        "aud": server.map(|server| server.assertion_audience()),
+        "iat": issued,
+        "exp": issued.saturating_add(GOOD_FOR),
+        "jti": random::id(),
+    });
+    // Google reads the scope from the statement, and others ignore it there.
+    if let Some(scope) = seen.obtaining.scope.as_ref().filter(|_| seen.obtaining.is_by_statement()) {
+        claims["scope"] = json!(scope);
+    }
+    let (key, algorithm) = key(client.secret.expose())?;
+    let mut header = Header::new(algorithm);
+    header.kid = server.and_then(|server| server.key_id.clone());
+    encode(&header, &claims, &key).map(Credential::new).map_err(|error| unusable(&error))
+}
+
+/// The key, and what it signs with: RSA and Ed25519 keys have one common algorithm, and of the curves P-256.
+fn key(pem: &str) -> Result<(EncodingKey, Algorithm), Error> {
+    let pem = pem.as_bytes();
+    let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
+    let curve = || EncodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
+    let edwards = || EncodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+    rsa.or_else(|_| curve()).or_else(|_| edwards()).map_err(|_| {
+        Error::PrivateKey(
+            "the client's private key is no PEM file of an RSA, P-256 or Ed25519 key in the clear".to_owned(),
+        )
+    })
+}
+
+/// True when a text is a private key that statements can be signed with.
+#[must_use]
+pub fn is_private_key(pem: &str) -> bool {
+    key(pem).is_ok()
+}
+
+/// The library's words may quote what it was given; its kind does not.
+fn unusable(error: &jsonwebtoken::errors::Error) -> Error {
+    tracing::debug!(kind = ?std::mem::discriminant(error.kind()), "signing failed");
+    Error::PrivateKey("the client's private key could not sign".to_owned())
+}
