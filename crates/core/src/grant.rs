@@ -73,6 +73,8 @@ pub enum Grant {
         redirect_uri: String,
         /// The secret behind the `code_challenge`, where one was sent.
         verifier: Option<Credential>,
+        /// What the id_token must repeat; it is not sent here.
+        nonce: Option<String>,
     },
     /// The resource owner's password (RFC 6749 section 4.3). RFC 9700 section 2.4 forbids it; Concur documents it.
     Password {
@@ -201,7 +203,7 @@ impl Grant {
                 ("password", request_token.expose()),
                 ("credtype", "authtoken"),
             ],
-            Self::AuthorizationCode { code, redirect_uri, verifier } => {
+            Self::AuthorizationCode { code, redirect_uri, verifier, .. } => {
                 let mut fields = vec![
                     ("grant_type", "authorization_code"),
                     ("code", code.expose()),

@@ -3,7 +3,7 @@
 //! The entries of a write are what differs between the connection before and after it ([`between`]). So no event can
 //! be forgotten where a write is made, and a store puts both down together.
 
-use crate::connection::{Aside, Condition, Connection, Held, Intent};
+use crate::connection::{Condition, Connection, Held, Intent};
 use crate::secret::{Fingerprint, RefreshToken};
 use crate::time::UnixTime;
 use std::fmt;
@@ -78,7 +78,7 @@ pub enum Event {
     },
     /// An answer was kept aside as a candidate (laws 8 and 13).
     SetAside {
-        /// `late` or `other_principal`.
+        /// `late`, `other_principal` or `unbelieved`.
         reason: String,
         /// Its refresh token.
         refresh: Option<Fingerprint>,
@@ -188,10 +188,7 @@ pub fn between(before: &Connection, after: &Connection) -> Vec<Entry> {
         note(refused, fault.correlation_id.clone().or_else(|| asked.clone()));
     }
     for candidate in after.candidates.iter().filter(|candidate| !before.candidates.contains(candidate)) {
-        let reason = match candidate.reason {
-            Aside::Late => "late",
-            Aside::OtherPrincipal => "other_principal",
-        };
+        let reason = candidate.reason.as_str();
         let refresh = candidate.response.refresh_token.as_ref().map(RefreshToken::fingerprint);
         note(Event::SetAside { reason: reason.to_owned(), refresh }, asked.clone());
     }

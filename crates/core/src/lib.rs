@@ -8,6 +8,9 @@
 //! | [`time`] | Unix time, expiries that are stated or assumed, the server's clock | 11 |
 //! | [`origin`] | scheme, host and port: the only part of an address that a server may tell us | 10 |
 //! | [`grant`] | the OAuth 2.0 grants and the form that each sends | |
+//! | [`authorization`] | a sign-in in a browser: the address, and what the redirect brings back | 10 |
+//! | [`id_token`] | what an id_token says, held against what was asked | 13 |
+//! | [`metadata`] | what an authorization server says of itself | 10 |
 //! | [`token_endpoint`] | bytes → token response or failure; every oddity of the wire ends here | 5 |
 //! | [`profile`] | what differs between authorization servers, as data | 7, 10 |
 //! | [`server`] | the endpoints of one authorization server, kept with the connection | 10 |
@@ -18,10 +21,13 @@
 //! | [`breaker`] | a server that fails for all is asked by one probe at a time | 12 |
 //! | [`journal`] | what happened, as what differs between two writes | 10 |
 
+pub mod authorization;
 pub mod breaker;
 pub mod connection;
 pub mod grant;
+pub mod id_token;
 pub mod journal;
+pub mod metadata;
 pub mod origin;
 pub mod policy;
 pub mod profile;

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use perennial_core::grant::{Client, Proof};
 use perennial_core::secret::Credential;
 use perennial_core::server::ClientAuthentication;
-use perennial_core::{Connection, UnixTime};
+use perennial_core::{Connection, Server, UnixTime};
 use serde_json::json;
 
 /// How long a statement is good. It is made right before it is sent; the rest is for clocks that differ.
@@ -45,7 +45,7 @@ pub(crate) fn statement(
     let mut claims = json!({
         "iss": issuer,
         "sub": subject.unwrap_or(issuer),
-        "aud": server.map(|server| server.assertion_audience()),
+        "aud": server.map(Server::assertion_audience),
         "iat": issued,
         "exp": issued.saturating_add(GOOD_FOR),
         "jti": random::id(),

@@ -102,6 +102,26 @@ pub enum Error {
     /// The client's private key, with which it proves who it is, is of no use.
     #[error("{0}")]
     PrivateKey(String),
+    /// The server has no such endpoint, as far as is known here.
+    #[error("no {0} endpoint of the server is known")]
+    NoEndpoint(&'static str),
+    /// A request beside the token grants was refused, or not answered.
+    #[error("{at}: {}{why}", code.map(|code| format!("code {code}: ")).or(status.map(|status| format!("HTTP {status}: "))).unwrap_or_default())]
+    Errand {
+        /// Where.
+        at: String,
+        /// The HTTP status, where there was an answer.
+        status: Option<u16>,
+        /// The provider's code.
+        code: Option<u32>,
+        /// What was said, or what is odd.
+        why: String,
+        /// What the server's support asks for.
+        correlation_id: Option<String>,
+    },
+    /// The answer's id_token does not hold what it must; the answer is kept aside and not handed out (law 13).
+    #[error("the answer's id_token is not believed: {0}; the answer is kept aside")]
+    Unbelieved(String),
     /// A person must sign in again: nothing is kept that a grant could be obtained with.
     #[error("nothing is kept that a grant could be obtained with; a person must sign in")]
     SignInNeeded,
@@ -139,7 +159,7 @@ fn blocked_words(blocked: &Blocked) -> String {
     }
 }
 
-fn unreachable_words(why: &Unreachable) -> String {
+pub(crate) fn unreachable_words(why: &Unreachable) -> String {
     match why {
         Unreachable::Dns(detail) => format!("its name has no address ({detail})"),
         Unreachable::Connect(detail) => detail.clone(),

@@ -61,7 +61,7 @@ impl HandOut {
             expires_in: left,
             refresh_at: connection.refresh_at().map(|at| connection.skew.host_time(at)),
             scope: held.scope.clone(),
-            base: held.base.clone(),
+            base: connection.api_base().unwrap_or_else(|| held.base.clone()),
             generation: held.generation,
             renewal_due: false,
             warnings: Vec::new(),

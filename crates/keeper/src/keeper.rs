@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::flight::{Flights, Joined, Recent};
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{self, Http, TokenEndpoint};
+use crate::identity::KeySets;
 use crate::kit::{Kit, Order};
 use crate::random::Random;
 use crate::rescue;
@@ -109,6 +110,7 @@ impl Keeper {
             held_in_memory: Mutex::default(),
             in_the_air: AtomicUsize::new(0),
             tally: Counters::default(),
+            keys: KeySets::default(),
         };
         Self {
             kit: Arc::new(kit),

@@ -4,17 +4,21 @@ use crate::client_assertion;
 use crate::clock::{Clock, Watch};
 use crate::error::Error;
 use crate::hand_out::{HandOut, Warning};
-use crate::http::{Line, TokenEndpoint};
+use crate::http::{Errand, Line, TokenEndpoint};
+use crate::identity::{self, KeySets};
 use crate::random::Random;
+use crate::refusal;
 use crate::rescue;
 use crate::seal::rescue::Rescue;
 use crate::store::{App, Claim, Store, WriteError};
 use crate::tally::Counters;
 use perennial_core::breaker::{Breaker, Passage};
 use perennial_core::connection::{Blocked, Cause, Decision, Version, Way};
+use perennial_core::grant::{Client, Proof};
 use perennial_core::journal::{Entry, Event};
 use perennial_core::profile::{Purpose, ReplayRule, concur};
 use perennial_core::time::{HostClock, Skew};
+use perennial_core::token_endpoint::Reply;
 use perennial_core::{Connection, Fingerprint, Grant, Origin, State, UnixTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -53,6 +57,8 @@ pub(crate) struct Kit {
     pub(crate) in_the_air: AtomicUsize,
     /// What was done so far.
     pub(crate) tally: Counters,
+    /// The keys that id_tokens are checked with.
+    pub(crate) keys: KeySets,
 }
 
 /// What waits for a disk must not hold up a runtime's other tasks; on a runtime of one thread nobody else could go on
@@ -303,6 +309,30 @@ impl Kit {
     /// What breakers count by: it outlives no process, so that a clock which nobody sets will do (law 11).
     fn time_since_boot(&self) -> UnixTime {
         UnixTime(i64::try_from(self.clock.since_boot().as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// How the client proves who it is, in the next request.
+    pub(crate) fn proof(&self, seen: &Connection, client: &Client) -> Result<Proof, Error> {
+        client_assertion::proof(seen, client, self.now())
+    }
+
+    /// A request beside the token grants, to where this connection's secrets may go (law 10).
+    pub(crate) async fn errand(&self, seen: &Connection, errand: Errand) -> Result<Reply, Error> {
+        let (to, id) = (errand.to.clone(), errand.correlation_id.clone());
+        if !self.permits(seen, to.origin()) {
+            return Err(Error::NotPermitted { origin: to.origin().clone(), purpose: Purpose::Obtain });
+        }
+        self.endpoint.run(errand).await.map_err(|failure| refusal::none(&to, failure, id))
+    }
+
+    /// The keys that an id_token will be checked with are fetched before anything is presented.
+    pub(crate) async fn prepare_keys(&self, seen: &Connection, base: &Origin, purpose: Purpose) {
+        if purpose == Purpose::Obtain
+            && !seen.obtains_itself()
+            && let Some(from) = identity::keys_of(seen, base)
+        {
+            self.keys.prepare(self.endpoint.as_ref(), &from, self.clock.since_boot()).await;
+        }
     }
 
     /// True while a line that was connected at `since` may be trusted to be open.

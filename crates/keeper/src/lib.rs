@@ -26,6 +26,10 @@
 //! | `flight` | one flight per connection, however many wait | 2 |
 //! | [`failpoint`] | where tests may kill a process | |
 //! | `rescue` | the store, else the rescue file, else memory | 1, 5 |
+//! | [`revoke`] | a grant is given back; what a server thinks of a token | 5, 10 |
+//! | [`sign_in`] | a person signs in: in a browser, on another device, with a one-time password | 10 |
+//! | `identity` | whose the tokens are: id_tokens, and the keys they are signed with | 13 |
+//! | `refusal` | what came of a request beside the token grants | 10 |
 //! | [`http`] | a connected line, and one request on it | 4, 10 |
 //! | [`store`] | SQLite, PostgreSQL, SAP's two files, memory; what every store must do | 1, 4, 5, 8 |
 //! | [`tally`] | what was done so far, in numbers | 10, 12 |
@@ -39,16 +43,20 @@ pub mod failpoint;
 mod flight;
 mod hand_out;
 pub mod http;
+mod identity;
 pub mod keeper;
 mod kit;
 pub mod manage;
 mod random;
 pub mod recovery;
 mod refresh;
+mod refusal;
 pub mod rekey;
 mod rescue;
+pub mod revoke;
 pub mod scheduler;
 pub mod seal;
+pub mod sign_in;
 pub mod store;
 pub mod tally;
 mod unix;

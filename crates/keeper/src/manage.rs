@@ -164,7 +164,7 @@ impl Keeper {
         self.change(name, |next| change(&mut next.policy), how).await
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         name: &str,
         change: impl Fn(&mut Connection),

@@ -3,7 +3,7 @@
 use super::{Answered, Connection};
 use crate::profile::{Profile, Purpose};
 use crate::time::UnixTime;
-use crate::token_endpoint::{Failure, NoAnswer, Refusal, TokenResponse, Unreachable};
+use crate::token_endpoint::{Failure, NoAnswer, Refusal, Unreachable};
 use crate::verdict::{Judgement, Verdict};
 
 /// What went wrong last. No secret is in it.
@@ -57,10 +57,9 @@ impl Fault {
         self.verdict == Verdict::Unknown && self.code.is_some()
     }
 
-    /// The answer was good, and for somebody else (law 13).
+    /// The answer was good, and is not used (law 13).
     #[must_use]
-    pub fn stranger(response: &TokenResponse, answered: &Answered, own: &Connection) -> Self {
-        let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
+    pub fn disbelieved(message: String, answered: &Answered, own: &Connection) -> Self {
         Self {
             at: own.skew.server_time(answered.received_at),
             purpose: own.intent.as_ref().map_or(Purpose::Refresh, |intent| intent.purpose),
@@ -69,7 +68,7 @@ impl Fault {
             code: None,
             description: None,
             correlation_id: own.intent.as_ref().map(|intent| intent.correlation_id.clone()),
-            message: format!("the answer names another principal ({named}); it is kept aside"),
+            message,
         }
     }
 }

@@ -164,6 +164,29 @@ pub enum Aside {
     Late,
     /// It names another principal than the connection's (law 13).
     OtherPrincipal,
+    /// Its id_token does not hold what it must: somebody may stand between (law 13).
+    Unbelieved,
+}
+
+impl Aside {
+    /// The name that documents and journals carry.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::OtherPrincipal => "other_principal",
+            Self::Unbelieved => "unbelieved",
+        }
+    }
+
+    /// The reason of that name; one that is not known is no reason to use the answer.
+    #[must_use]
+    pub fn parse(name: &str) -> Self {
+        [Self::Late, Self::Unbelieved]
+            .into_iter()
+            .find(|known| known.as_str() == name)
+            .unwrap_or(Self::OtherPrincipal)
+    }
 }
 
 /// The durable note that a grant is being presented.

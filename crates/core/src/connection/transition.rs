@@ -153,18 +153,12 @@ impl Connection {
     /// The connection with the answer kept aside, when it names another principal (law 13).
     pub fn accept(&self, response: &TokenResponse, answered: &Answered) -> Result<Self, Box<Self>> {
         let mut next = self.heard(answered);
-        let stranger =
-            response.principal().zip(self.principal.as_ref()).is_some_and(|(named, own)| !named.is(own));
-        if stranger {
-            next.last_fault = Some(Fault::stranger(response, answered, &next));
-            // An obtaining request that went wrong says nothing about the grant that is held.
-            let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
-            next.condition =
-                if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
-            // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
-            next.intent = next.unsettled().cloned();
-            let from = self.asked();
-            return Err(Box::new(next.keeping(&from, response, answered, Aside::OtherPrincipal)));
+        let named = response.principal();
+        if let Some((named, own)) = named.zip(self.principal.as_ref())
+            && !named.is(own)
+        {
+            let message = format!("the answer names another principal ({named}); it is kept aside");
+            return Err(Box::new(self.disbelieve(response, answered, message, Aside::OtherPrincipal)));
         }
         let held = match self.with_presented_in_force(answered) {
             // A token that was replaced has worked: whatever was held beside it stays, also what was refused.
@@ -185,6 +179,27 @@ impl Connection {
         next.intent = None;
         next.condition = Condition::Sound;
         Ok(next)
+    }
+
+    /// An answer that is good and yet not to be used, with the reason in words: it is kept aside (law 13). `self` carries
+    /// the intent that it belongs to.
+    #[must_use]
+    pub fn disbelieve(
+        &self,
+        response: &TokenResponse,
+        answered: &Answered,
+        message: String,
+        reason: Aside,
+    ) -> Self {
+        let mut next = self.heard(answered);
+        next.last_fault = Some(Fault::disbelieved(message, answered, &next));
+        // An obtaining request that went wrong says nothing about the grant that is held.
+        let obtaining = self.intent.as_ref().is_some_and(|intent| intent.purpose == Purpose::Obtain);
+        next.condition = if obtaining && self.held.is_some() { self.condition } else { Condition::Suspended };
+        // A refresh token that was answered with somebody else's may have been spent all the same (law 7).
+        next.intent = next.unsettled().cloned();
+        let from = self.asked();
+        next.keeping(&from, response, answered, reason)
     }
 
     fn held_from(&self, response: &TokenResponse, answered: &Answered) -> Held {

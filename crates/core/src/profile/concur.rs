@@ -1,7 +1,9 @@
 //! SAP Concur, as far as it is publicly documented. The names in brackets are SAP's documents.
 
 use super::{ErrorCode, Profile, ReplayRule, Template};
+use crate::origin::Origin;
 use crate::schedule::SAP_PAUSE;
+use crate::server::Endpoint;
 use crate::verdict::Verdict::{self, AskSupport, FixClient, FixScope, GrantGone, OurBug, Relocate, Retry};
 use std::time::Duration;
 
@@ -42,6 +44,32 @@ pub const DATACENTERS: &[(&str, &str)] = &[
 
 /// The global landing zone: where a grant is obtained when nobody names another base [release notes 2025-01].
 pub const DEFAULT_BASE: &str = "https://glz.api.concursolutions.com";
+
+/// Where a one-time password is asked for, below a base.
+pub const OTP_PATH: &str = "/oauth2/v0/otp";
+
+/// What a DELETE with a bearer revokes all refresh tokens of its principal for the app at, below a base.
+pub const CONNECTIONS_PATH: &str = "/app-mgmt/v0/connections";
+
+/// Where a person signs in: at the base's twin for browsers.
+#[must_use]
+pub fn authorization(base: &Origin) -> Endpoint {
+    Endpoint::at(for_browsers(base), "/oauth2/v0/authorize")
+}
+
+/// Where the keys stand that id_tokens are signed with.
+#[must_use]
+pub fn keys(base: &Origin) -> Endpoint {
+    Endpoint::at(for_browsers(base), "/oauth2/v0/jwks")
+}
+
+/// The `www-` twin of a base, which never asks for a client certificate [base-uris]; hosts that are not SAP's have none.
+#[must_use]
+pub fn for_browsers(base: &Origin) -> Origin {
+    let is_theirs = CONCUR.permits(base, &[]) && !base.host().starts_with("www-");
+    let twin = is_theirs.then(|| Origin::parse(&format!("https://www-{}", base.authority())).ok());
+    twin.flatten().unwrap_or_else(|| base.clone())
+}
 
 const WAIT: Verdict = Retry { after: Some(SAP_PAUSE) };
 

@@ -12,12 +12,14 @@
 //! | `body` | reads an answer's body, bounded, and undoes its content coding |
 //! | `upstream` | API hosts that are called again and again: [`Upstream`] |
 //! | [`api`] | a request to the API behind a grant |
+//! | `errand` | metadata, keys, revocation: one request beside the token grants |
 //! | `post` | a message to somebody who is told something |
 
 pub mod api;
 mod body;
 mod certificate;
 mod connect;
+mod errand;
 mod post;
 mod upstream;
 
@@ -25,6 +27,7 @@ pub use api::{ApiRequest, ApiResponse};
 pub(crate) use certificate::failure as tls_failure;
 pub use connect::{Options, OptionsError, Resolve};
 pub(crate) use connect::{client_config, client_config_trusting_only, innermost};
+pub use errand::Errand;
 
 pub use post::Posted;
 
@@ -37,7 +40,7 @@ use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use perennial_core::Origin;
 use perennial_core::grant::{Form, TokenRequest};
-use perennial_core::token_endpoint::{NoAnswer, Reply, Unreachable};
+use perennial_core::token_endpoint::{Failure, NoAnswer, Reply, Unreachable};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -55,6 +58,12 @@ pub const AGENT: &str = concat!("perennial/", env!("CARGO_PKG_VERSION"));
 pub trait TokenEndpoint: Send + Sync + 'static {
     /// Does everything that comes before the request itself, so that nothing is left to fail but the request.
     fn connect<'a>(&'a self, base: &'a Origin) -> BoxFuture<'a, Result<Box<dyn Line>, Unreachable>>;
+
+    /// Sends one request beside the token grants. An endpoint that knows only these reaches nobody.
+    fn run(&self, errand: Errand) -> BoxFuture<'_, Result<Reply, Failure>> {
+        drop(errand);
+        Box::pin(async { Err(Failure::Unreachable(Unreachable::TimedOut)) })
+    }
 }
 
 /// A connection on which nothing has been sent yet.
@@ -98,6 +107,10 @@ impl TokenEndpoint for Http {
             let sender = self.connector.connect(base).await?;
             Ok(Box::new(Wire { sender, host: base.authority() }) as Box<dyn Line>)
         })
+    }
+
+    fn run(&self, errand: Errand) -> BoxFuture<'_, Result<Reply, Failure>> {
+        self.run_errand(errand)
     }
 }
 

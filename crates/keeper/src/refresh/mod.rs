@@ -82,6 +82,7 @@ impl Connected {
     async fn to(kit: &Kit, order: &Order, seen: &Connection, purpose: Purpose) -> Result<Self, Error> {
         let base = kit.base_for(seen, purpose, &order.cause)?;
         kit.passage(seen, &base, &order.cause)?;
+        kit.prepare_keys(seen, &base, purpose).await;
         let line = kit.connect(seen, &base, purpose).await;
         match line {
             // A person stands before it, and there is nothing to keep: a failure leaves no trace.
@@ -195,7 +196,7 @@ impl Flight<'_> {
             return Err(Kit::blocked(&self.seen, Blocked::Until(until)));
         }
         let (seen, app, base) = (&self.seen, &self.app, &self.base);
-        let proof = crate::client_assertion::proof(seen, &app.client, kit.now())?;
+        let proof = kit.proof(seen, &app.client)?;
         let presentation = Presentation { kit, order, seen, app, grant, proof, purpose, base, settled };
         let outcome = presentation.present(self.claim.as_mut(), line).await;
         if matches!(outcome, Err(Error::Store(_)))

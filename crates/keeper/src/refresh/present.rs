@@ -5,11 +5,13 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::hand_out::{HandOut, Warning};
 use crate::http::{Line, Question};
+use crate::identity::{self, Answer};
 use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim, WriteError};
 use perennial_core::connection::{Answered, Aside, Cause, Plan, Version};
 use perennial_core::grant::Proof;
+use perennial_core::id_token::IdTokenError;
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::{self, Failure, NoAnswer, Refusal, Reply, Unreachable};
 use perennial_core::verdict::{Judgement, judge};
@@ -124,6 +126,9 @@ impl Presentation<'_> {
         let failure = match token_endpoint::read(reply, received_at) {
             Ok(mut response) => {
                 response.geolocation = response.geolocation.filter(|base| !self.echoes(base));
+                if let Err(why) = self.check_identity(&response, &intended.heard(&answered), received_at) {
+                    return self.disbelieve(claim, intended, &response, &answered, &why).await;
+                }
                 return self.landed(claim, intended, &response, &answered).await;
             }
             Err(Failure::Refused(refusal)) if self.is_pending(&refusal) => {
@@ -160,6 +165,54 @@ impl Presentation<'_> {
         Err(Error::Pending { slow_down: refusal.error.as_deref() == Some("slow_down") })
     }
 
+    /// Law 13: whose the tokens are, and that they are for us.
+    fn check_identity(
+        &self,
+        response: &TokenResponse,
+        heard: &Connection,
+        now: UnixTime,
+    ) -> Result<(), IdTokenError> {
+        let answer = Answer {
+            seen: heard,
+            client: &self.app.client,
+            grant: &self.grant,
+            purpose: self.purpose,
+            base: self.base,
+            response,
+            now: heard.skew.server_time(now),
+        };
+        identity::check(&self.kit.keys, &answer)
+    }
+
+    async fn disbelieve(
+        &self,
+        claim: &mut dyn Claim,
+        intended: &Connection,
+        response: &TokenResponse,
+        answered: &Answered,
+        why: &IdTokenError,
+    ) -> Result<Outcome, Error> {
+        let message = format!("the answer's id_token is not believed: {why}; the answer is kept aside");
+        let aside = intended.disbelieve(response, answered, message, Aside::Unbelieved);
+        self.put_aside(claim, intended, &aside, (response, answered, Aside::Unbelieved)).await;
+        Err(Error::Unbelieved(why.to_string()))
+    }
+
+    /// Makes an answer durable that is not used.
+    async fn put_aside(
+        &self,
+        claim: &mut dyn Claim,
+        intended: &Connection,
+        aside: &Connection,
+        (response, answered, reason): (&TokenResponse, &Answered, Aside),
+    ) {
+        self.kit.tally.came_of_it("other_principal");
+        let kept = rescue::make_durable(self.kit, claim, &intended.version(), aside).await;
+        if let rescue::Kept::Overtaken(current) = kept {
+            self.keep_aside(claim, *current, &intended.asked(), response, answered, reason).await;
+        }
+    }
+
     /// True for an address made of what was sent: it is none, and would carry a secret into messages (law 10).
     fn echoes(&self, base: &Origin) -> bool {
         self.grant.occurs_in(&self.app.client, &base.to_string())
@@ -192,20 +245,8 @@ impl Presentation<'_> {
         let next = match intended.accept(response, answered) {
             Ok(next) => next,
             Err(stranger) => {
-                self.kit.tally.came_of_it("other_principal");
-                if let rescue::Kept::Overtaken(current) =
-                    rescue::make_durable(self.kit, claim, &from, &stranger).await
-                {
-                    self.keep_aside(
-                        claim,
-                        *current,
-                        &intended.asked(),
-                        response,
-                        answered,
-                        Aside::OtherPrincipal,
-                    )
-                    .await;
-                }
+                let answer = (response, answered, Aside::OtherPrincipal);
+                self.put_aside(claim, intended, &stranger, answer).await;
                 let own = stranger.principal.as_ref().map(ToString::to_string).unwrap_or_default();
                 let named = response.principal().map(|named| named.to_string()).unwrap_or_default();
                 return Err(Error::OtherPrincipal { own, named });

@@ -187,7 +187,7 @@ pub(super) fn previous_from(value: &Value) -> Option<Previous> {
 
 fn candidate_to(candidate: &Candidate) -> Value {
     json!({
-        "reason": match candidate.reason { Aside::Late => "late", Aside::OtherPrincipal => "other_principal" },
+        "reason": candidate.reason.as_str(),
         "grant_id": candidate.grant_id,
         "generation": candidate.generation,
         "base": candidate.base.to_string(),
@@ -200,7 +200,7 @@ fn candidate_to(candidate: &Candidate) -> Value {
 pub(super) fn candidate_from(value: &Value) -> Option<Candidate> {
     let value = value.as_object()?;
     Some(Candidate {
-        reason: if text(value, "reason") == Some("late") { Aside::Late } else { Aside::OtherPrincipal },
+        reason: Aside::parse(text(value, "reason").unwrap_or_default()),
         grant_id: text(value, "grant_id").unwrap_or_default().to_owned(),
         generation: count(value, "generation").unwrap_or(0),
         base: Origin::parse(text(value, "base")?).ok()?,
