@@ -73,8 +73,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) base: &'a Origin,
     pub(crate) response: &'a TokenResponse,
-    /// The server's time.
-    pub(crate) now: UnixTime,
+    /// The server's time, as two clocks tell it.
+    pub(crate) now: [UnixTime; 2],
 }
 
 /// Checks the id_token of an answer, if there is one.
