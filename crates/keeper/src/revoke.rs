@@ -68,7 +68,7 @@ impl Keeper {
                 held.access = None;
             }
         };
-        self.change(name, revoked, format!("revoked {how}{id}")).await?;
+        self.change(name, revoked, format!("given back {how}{id}")).await?;
         Ok(Revoked { at, whole_principal, correlation_id })
     }
 
