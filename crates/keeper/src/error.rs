@@ -122,6 +122,9 @@ pub enum Error {
     /// The answer's id_token does not hold what it must; the answer is kept aside and not handed out (law 13).
     #[error("the answer's id_token is not believed: {0}; the answer is kept aside")]
     Unbelieved(String),
+    /// The connection that something was given for is gone, and another one has its name.
+    #[error("another connection has this name by now; nothing was sent for it")]
+    OtherConnection,
     /// A person must sign in again: nothing is kept that a grant could be obtained with.
     #[error("nothing is kept that a grant could be obtained with; a person must sign in")]
     SignInNeeded,
