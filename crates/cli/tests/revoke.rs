@@ -1,8 +1,6 @@
 //! `perennial revoke` and `remove --revoke`: the server ends the grant, a person is told what that means, and what is held
 //! stays.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::Expire;
