@@ -27,6 +27,7 @@ struct RequestToken {
 }
 
 struct Grant {
+    principal: Principal,
     revoked: bool,
     expires: u64,
     refreshes: u64,
@@ -41,10 +42,23 @@ struct AccessToken {
 }
 
 /// Whom an access token speaks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Principal {
     Company,
     App,
+    /// By the number among the users.
+    User(usize),
+}
+
+impl Principal {
+    /// The word in `concur.type`.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Principal::Company => "company",
+            Principal::App => "app",
+            Principal::User(_) => "user",
+        }
+    }
 }
 
 /// A grant that was given.
@@ -117,10 +131,18 @@ impl Ledger {
             return Err(Refusal::new(19).into());
         }
         presented.uses_left -= 1;
-        if self.config.regrant == Regrant::Invalidate {
-            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
-        }
-        Ok(self.grant(scope, now))
+        Ok(self.grant(Principal::Company, scope, now))
+    }
+
+    /// A grant for someone who has shown to be this principal.
+    pub(crate) fn give(
+        &mut self,
+        principal: Principal,
+        scope: Option<&str>,
+        now: u64,
+    ) -> Result<Granted, Refused> {
+        let scope = narrowed(scope)?;
+        Ok(self.grant(principal, scope, now))
     }
 
     /// The refresh grant.
@@ -146,7 +168,7 @@ impl Ledger {
         let rotated = self.rotate(number, presented);
         let grant = &self.grants[number];
         Ok(Granted {
-            principal: Principal::Company,
+            principal: grant.principal,
             scope,
             refresh_token: Some(grant.current.clone()),
             refresh_expires: grant.expires,
@@ -181,9 +203,8 @@ impl Ledger {
 
     /// Ends every refresh token of the principal; access tokens live on until they expire.
     pub(crate) fn revoke(&mut self, principal: Principal) {
-        if principal == Principal::Company {
-            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
-        }
+        let theirs = self.grants.iter_mut().filter(|grant| grant.principal == principal);
+        theirs.for_each(|grant| grant.revoked = true);
     }
 
     /// Every request token and every refresh token ever issued.
@@ -199,24 +220,22 @@ impl Ledger {
         }
     }
 
-    fn grant(&mut self, scope: String, now: u64) -> Granted {
+    fn grant(&mut self, principal: Principal, scope: String, now: u64) -> Granted {
+        if self.config.regrant == Regrant::Invalidate {
+            self.revoke(principal);
+        }
         let token = self.ids.next();
         let expires = now.saturating_add(self.config.refresh_lifetime.as_secs());
         self.refresh_tokens.insert(token.clone(), self.grants.len());
         self.grants.push(Grant {
+            principal,
             revoked: false,
             expires,
             refreshes: 0,
             current: token.clone(),
             previous: None,
         });
-        Granted {
-            principal: Principal::Company,
-            scope,
-            refresh_token: Some(token),
-            refresh_expires: expires,
-            rotated: false,
-        }
+        Granted { principal, scope, refresh_token: Some(token), refresh_expires: expires, rotated: false }
     }
 
     /// Replaces the refresh token if the policy says so. Whoever presents the previous one once more is given the

@@ -2,6 +2,7 @@
 //! touching another.
 
 use crate::answer::Answer;
+use crate::centres::Here;
 use crate::world::World;
 use crate::{api, control, token};
 use axum::Router;
@@ -142,6 +143,7 @@ async fn respond(
     line: Line,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(line);
+    request.extensions_mut().insert(Here(0));
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
     let mut response = router.call(request).await?;
     let correlation_id = correlation_id.or_else(|| HeaderValue::try_from(world.correlation_id()).ok());

@@ -4,8 +4,9 @@ use crate::config::{Config, Expire};
 use crate::faults::Faults;
 use crate::ids::{Ids, Seed};
 use crate::jwt::Signer;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Principal};
 use crate::stats::Counters;
+use crate::users::Users;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ pub(crate) struct World {
     pub(crate) app_id: String,
     pub(crate) client_secret: String,
     pub(crate) company_uuid: String,
+    pub(crate) users: Users,
     pub(crate) access_lifetime: Duration,
     pub(crate) signer: &'static Signer,
     pub(crate) counters: Counters,
@@ -36,6 +38,7 @@ impl World {
             app_id: format!("{APP_ID_MARK}{}", &identity.next()[APP_ID_MARK.len()..]),
             client_secret: identity.next(),
             company_uuid: identity.next(),
+            users: Users::new(seed),
             access_lifetime: config.access_lifetime,
             signer,
             counters: Counters::default(),
@@ -52,6 +55,15 @@ impl World {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    /// The identifier in the `sub` of the principal's tokens.
+    pub(crate) fn subject(&self, principal: Principal) -> &str {
+        match principal {
+            Principal::Company => &self.company_uuid,
+            Principal::App => &self.app_id,
+            Principal::User(number) => &self.users.all()[number].uuid,
+        }
     }
 
     pub(crate) fn token_id(&self) -> String {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine as _};
 use perennial_sandbox::{Config, Ready, Sandbox};
 use serde_json::{Value, json};
 use std::io::{self, Read as _, Write as _};
@@ -49,6 +50,13 @@ impl Answer {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// A claim of one of the tokens in the answer, read without a look at the signature.
+    pub(crate) fn claim(&self, token: &str, name: &str) -> Value {
+        let token = self.text(token);
+        let payload = BASE64.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&payload).unwrap()[name].clone()
     }
 
     pub(crate) fn text(&self, member: &str) -> String {
