@@ -18,3 +18,22 @@ impl Form {
         names.windows(2).any(|pair| pair[0] == pair[1])
     }
 }
+
+/// The address with these parameters behind it.
+pub(crate) fn with_query(address: &str, parameters: &[(&str, &str)]) -> String {
+    let query =
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters.iter().copied()).finish();
+    let joint = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{joint}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_go_behind_those_that_are_there() {
+        assert_eq!(with_query("http://a/b", &[("c", "d e")]), "http://a/b?c=d+e");
+        assert_eq!(with_query("http://a/b?x=1", &[("c", "&")]), "http://a/b?x=1&c=%26");
+    }
+}

@@ -69,6 +69,10 @@ pub(crate) struct Granted {
     pub(crate) refresh_token: Option<String>,
     pub(crate) refresh_expires: u64,
     pub(crate) rotated: bool,
+    /// The number of the grant; the app itself has none.
+    pub(crate) grant: Option<usize>,
+    /// What the authorization request wants to find again in the id_token.
+    pub(crate) nonce: Option<String>,
 }
 
 /// A refusal, and whether a superseded refresh token was the reason.
@@ -173,6 +177,8 @@ impl Ledger {
             refresh_token: Some(grant.current.clone()),
             refresh_expires: grant.expires,
             rotated,
+            grant: Some(number),
+            nonce: None,
         })
     }
 
@@ -184,6 +190,8 @@ impl Ledger {
             refresh_token: None,
             refresh_expires: 0,
             rotated: false,
+            grant: None,
+            nonce: None,
         })
     }
 
@@ -207,6 +215,11 @@ impl Ledger {
         theirs.for_each(|grant| grant.revoked = true);
     }
 
+    /// Ends one grant.
+    pub(crate) fn revoke_grant(&mut self, number: usize) {
+        self.grants[number].revoked = true;
+    }
+
     /// Every request token and every refresh token ever issued.
     pub(crate) fn secrets(&self) -> Vec<String> {
         self.request_tokens.keys().chain(self.refresh_tokens.keys()).cloned().collect()
@@ -216,6 +229,8 @@ impl Ledger {
         match what {
             Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),
             Expire::Refresh => self.grants.iter_mut().for_each(|grant| grant.expires = 0),
+            // These stand in a ledger of their own.
+            Expire::Code => {}
             Expire::RequestToken => self.request_tokens.values_mut().for_each(|token| token.expires = 0),
         }
     }
@@ -235,7 +250,15 @@ impl Ledger {
             current: token.clone(),
             previous: None,
         });
-        Granted { principal, scope, refresh_token: Some(token), refresh_expires: expires, rotated: false }
+        Granted {
+            principal,
+            scope,
+            refresh_token: Some(token),
+            refresh_expires: expires,
+            rotated: false,
+            grant: Some(self.grants.len() - 1),
+            nonce: None,
+        }
     }
 
     /// Replaces the refresh token if the policy says so. Whoever presents the previous one once more is given the
@@ -270,7 +293,7 @@ fn one_in_three(seed: &Seed, grant: usize, refresh: u64) -> bool {
     u64::from(drawn[0]) % 3 == refresh % 3
 }
 
-fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
+pub(crate) fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
     let Some(asked) = asked else { return Ok(SCOPE.to_owned()) };
     let known = |word: &str| SCOPE.split(' ').any(|granted| granted == word);
     if asked.split_ascii_whitespace().all(known) { Ok(asked.to_owned()) } else { Err(Refusal::new(54)) }

@@ -9,6 +9,7 @@
 //! server       accept, TLS, one task a connection; resets and cuts end here
 //! token        POST /oauth2/v0/token: the request's form, and the answer
 //! client, form what every request of a client has to be; the parameters of a request
+//! authorize    the page on which a person signs in; codes: what comes of it; page: HTML
 //! users        the people who can sign in
 //! centres      the data centres that share one world
 //! ledger       what has been issued and what is still good; takes `now` as an argument
@@ -25,10 +26,12 @@
 
 mod answer;
 mod api;
+mod authorize;
 mod body;
 mod centres;
 mod certificate;
 mod client;
+mod codes;
 mod config;
 mod control;
 mod credentials;
@@ -39,6 +42,7 @@ mod form;
 mod ids;
 mod jwt;
 mod ledger;
+mod page;
 mod sandbox;
 mod server;
 mod stats;

@@ -128,10 +128,11 @@ impl Sandbox {
         self.world.mint_request_token(false)
     }
 
-    /// Every request token and refresh token that was issued so far, the client secret and the users' passwords: for
+    /// Every request token, refresh token and code that was issued so far, the client secret and the users' passwords: for
     /// tests that look where none of them may be. Access tokens are kept by digest alone.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.world.ledger().secrets();
+        secrets.extend(self.world.codes().secrets());
         secrets.push(self.ready.client_secret.clone());
         secrets.extend(self.ready.users.iter().map(|user| user.password.clone()));
         secrets

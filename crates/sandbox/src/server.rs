@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::centres::Here;
 use crate::world::World;
-use crate::{api, control, token};
+use crate::{api, authorize, control, token};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -86,6 +86,7 @@ pub(crate) async fn serve(
 fn routes(world: Arc<World>) -> Router {
     Router::new()
         .route("/oauth2/v0/token", post(token::token))
+        .route("/oauth2/v0/authorize", get(authorize::show).post(authorize::decide))
         .route("/oauth2/v0/jwks", get(api::jwks))
         .route("/app-mgmt/v0/connections", delete(api::revoke))
         .route("/profile/identity/v4/Users", get(api::users))

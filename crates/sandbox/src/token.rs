@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::body::Held;
 use crate::centres::Here;
 use crate::client::{authenticate, check_format};
+use crate::codes::NotTaken;
 use crate::distort;
 use crate::errors::Refusal;
 use crate::faults::Place;
@@ -85,6 +86,7 @@ fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
     match form.get("grant_type").ok_or(Refusal::new(65))? {
         "password" => password(world, form),
         "refresh_token" => refresh(world, form),
+        "authorization_code" => authorization_code(world, form),
         "client_credentials" => world.ledger().app(form.get("scope")),
         _ => Err(Refusal::new(60).into()),
     }
@@ -109,6 +111,25 @@ fn user_password(world: &World, form: &Form, login: &str, password: &str) -> Res
     let user = world.users.find(login)?;
     world.users.check(user, password)?;
     world.ledger().give(Principal::User(user), form.get("scope"), now())
+}
+
+fn authorization_code(world: &World, form: &Form) -> Result<Granted, Refused> {
+    let code = form.get("code").ok_or(Refusal::new(101))?;
+    let redirect_uri = form.get("redirect_uri").ok_or(Refusal::new(102))?;
+    let mut codes = world.codes();
+    let approved = match codes.take(code, redirect_uri, form.get("code_verifier"), now()) {
+        Ok(approved) => approved,
+        Err(NotTaken::Refused(refusal)) => return Err(refusal.into()),
+        Err(NotTaken::Again(grant)) => {
+            grant.into_iter().for_each(|grant| world.ledger().revoke_grant(grant));
+            return Err(Refusal::because(103, "the authorization code has been used before").into());
+        }
+    };
+    let user = Principal::User(approved.user);
+    let mut granted = world.ledger().give(user, approved.scope.as_deref(), now())?;
+    codes.led_to(code, granted.grant);
+    granted.nonce = approved.nonce;
+    Ok(granted)
 }
 
 fn refresh(world: &World, form: &Form) -> Result<Granted, Refused> {
@@ -165,6 +186,9 @@ impl Claims<'_> {
     fn identity(&self, access_token: &str) -> Value {
         let mut claims = self.common();
         claims["at_hash"] = json!(at_hash(access_token));
+        if let Some(nonce) = &self.granted.nonce {
+            claims["nonce"] = json!(nonce);
+        }
         claims
     }
 

@@ -1,6 +1,7 @@
 //! The two people whom a sandbox knows beside its company: they sign in by password, by page or by one-time password.
 
 use crate::errors::Refusal;
+use crate::form::Form;
 use crate::ids::Seed;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,8 @@ pub struct User {
 
 /// How often a password may be wrong in a row before the account is locked.
 const MOST_WRONG: u32 = 5;
+
+const LOCKED: u32 = 14;
 
 const LOGINS: [&str; 2] = ["ann@example.com", "bob@example.com"];
 
@@ -45,11 +48,22 @@ impl Users {
         self.all.iter().position(|user| user.login.eq_ignore_ascii_case(login)).ok_or(Refusal::new(unknown))
     }
 
+    /// Who signs in by a page, or what the page says instead.
+    pub(crate) fn sign_in(&self, form: &Form) -> Result<usize, &'static str> {
+        const WRONG: &str = "The login or the password is not right.";
+        let user = self.find(form.get("login").unwrap_or_default()).map_err(|_| WRONG)?;
+        match self.check(user, form.get("password").unwrap_or_default()) {
+            Ok(()) => Ok(user),
+            Err(refusal) if refusal.code() == LOCKED => Err("This account is locked."),
+            Err(_) => Err(WRONG),
+        }
+    }
+
     /// Whether the password is right. Nothing unlocks an account but a new sandbox.
     pub(crate) fn check(&self, number: usize, password: &str) -> Result<(), Refusal> {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong[number] >= MOST_WRONG {
-            return Err(Refusal::new(14));
+            return Err(Refusal::new(LOCKED));
         }
         if self.all[number].password != password {
             wrong[number] += 1;

@@ -1,5 +1,7 @@
 //! What all connections of one sandbox share.
 
+use crate::centres::Here;
+use crate::codes::Codes;
 use crate::config::{Config, Expire};
 use crate::faults::Faults;
 use crate::ids::{Ids, Seed};
@@ -13,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub(crate) struct World {
+    pub(crate) config: Config,
     pub(crate) base_uri: String,
     pub(crate) app_id: String,
     pub(crate) client_secret: String,
@@ -22,6 +25,7 @@ pub(crate) struct World {
     pub(crate) signer: &'static Signer,
     pub(crate) counters: Counters,
     ledger: Mutex<Ledger>,
+    codes: Mutex<Codes>,
     faults: Mutex<Faults>,
     token_ids: Mutex<Ids>,
     correlation_ids: Mutex<Ids>,
@@ -34,6 +38,7 @@ impl World {
     pub(crate) fn new(config: Config, base_uri: String, seed: &Seed, signer: &'static Signer) -> World {
         let mut identity = seed.stream("identity");
         World {
+            config: config.clone(),
             base_uri,
             app_id: format!("{APP_ID_MARK}{}", &identity.next()[APP_ID_MARK.len()..]),
             client_secret: identity.next(),
@@ -43,6 +48,7 @@ impl World {
             signer,
             counters: Counters::default(),
             ledger: Mutex::new(Ledger::new(config, seed)),
+            codes: Mutex::new(Codes::new(seed)),
             faults: Mutex::default(),
             token_ids: Mutex::new(seed.stream("jti")),
             correlation_ids: Mutex::new(seed.stream("correlation")),
@@ -53,8 +59,17 @@ impl World {
         locked(&self.ledger)
     }
 
+    pub(crate) fn codes(&self) -> MutexGuard<'_, Codes> {
+        locked(&self.codes)
+    }
+
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    /// The base URI of the centre that a request came to.
+    pub(crate) fn base_uri(&self, _here: Here) -> &str {
+        &self.base_uri
     }
 
     /// The identifier in the `sub` of the principal's tokens.
@@ -79,7 +94,10 @@ impl World {
     }
 
     pub(crate) fn expire(&self, what: Expire) {
-        self.ledger().expire(what);
+        match what {
+            Expire::Code => self.codes().expire(),
+            _ => self.ledger().expire(what),
+        }
     }
 
     /// Where the principal lives: here. A client that came by one of the real names, by a hosts override, is told
