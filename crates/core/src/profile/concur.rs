@@ -104,7 +104,16 @@ const fn row(
     refreshing: Verdict,
 ) -> ErrorCode {
     let source = "apidoc";
-    ErrorCode { code: Some(code), error, suberror: None, description: None, meaning, obtaining, refreshing, source }
+    ErrorCode {
+        code: Some(code),
+        error,
+        suberror: None,
+        description: None,
+        meaning,
+        obtaining,
+        refreshing,
+        source,
+    }
 }
 
 const GRANT: &str = "invalid_grant";

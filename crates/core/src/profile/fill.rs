@@ -218,7 +218,12 @@ mod tests {
     const TEMPLATE: Template = Template {
         blanks: &[
             Blank { name: "domain", kind: BlankKind::Host, meaning: "the domain", default: None },
-            Blank { name: "server", kind: BlankKind::Segment, meaning: "the server", default: Some("default") },
+            Blank {
+                name: "server",
+                kind: BlankKind::Segment,
+                meaning: "the server",
+                default: Some("default"),
+            },
         ],
         issuer: Some("https://{domain}/oauth2/{server}"),
         token: Some("https://{domain}/oauth2/{server}/v1/token"),
@@ -256,8 +261,22 @@ mod tests {
     #[test]
     fn law_10_no_answer_turns_an_address_into_another_one() {
         for host in [
-            "evil.example/", "a@evil.example", "evil.example?", "evil.example#", "evil.example:444",
-            "a..b", "localhost", "127.0.0.1", "[::1]", "-a.b", "a.b-", "a b.c", "a%2fb.c", "a.b\\c", "{server}.b", "a.b\n",
+            "evil.example/",
+            "a@evil.example",
+            "evil.example?",
+            "evil.example#",
+            "evil.example:444",
+            "a..b",
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            "-a.b",
+            "a.b-",
+            "a b.c",
+            "a%2fb.c",
+            "a.b\\c",
+            "{server}.b",
+            "a.b\n",
             "ä.example",
         ] {
             let told = filled(&[("domain", host)]);

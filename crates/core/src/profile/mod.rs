@@ -8,6 +8,7 @@
 //! | [`template`] | where a provider's endpoints are, with blanks to be filled in |
 //! | [`fill`] | a person's answers in those blanks, as a server |
 //! | [`file`](mod@file) | a profile written as TOML, and what is wrong with one |
+//! | [`shipped`] | the files that come with Perennial |
 //! | [`registry`] | the profiles that this process knows, by name |
 
 pub mod concur;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod fill;
 pub mod generic;
 pub mod registry;
+pub mod shipped;
 pub mod template;
 
 pub use fill::{FillError, FilledIn};

@@ -47,7 +47,8 @@ pub(super) fn check(server: &ServerPart, findings: &mut Findings<'_>) {
         findings.say(server.sources.span(), "server: discovers needs an issuer to ask at");
     }
     if !discovers && server.token.is_none() {
-        findings.say(server.sources.span(), "server: name the token endpoint, or an issuer and discovers = true");
+        findings
+            .say(server.sources.span(), "server: name the token endpoint, or an issuer and discovers = true");
     }
 }
 
@@ -55,7 +56,10 @@ fn blanks(blanks: &[BlankPart], findings: &mut Findings<'_>) {
     for (number, blank) in blanks.iter().enumerate() {
         let name = blank.name.get_ref();
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-            findings.say(blank.name.span(), format!("\"{name}\" is no name for a blank: lower case letters and _"));
+            findings.say(
+                blank.name.span(),
+                format!("\"{name}\" is no name for a blank: lower case letters and _"),
+            );
         }
         if blanks.iter().take(number).any(|earlier| earlier.name.get_ref() == name) {
             findings.say(blank.name.span(), format!("there are two blanks \"{name}\""));
@@ -63,7 +67,8 @@ fn blanks(blanks: &[BlankPart], findings: &mut Findings<'_>) {
         if let Some(default) = &blank.default
             && !blank.kind.0.takes(default.get_ref())
         {
-            let what = format!("\"{}\" cannot stand there; it must be {}", default.get_ref(), blank.kind.0.wants());
+            let what =
+                format!("\"{}\" cannot stand there; it must be {}", default.get_ref(), blank.kind.0.wants());
             findings.say(default.span(), what);
         }
     }
@@ -116,12 +121,16 @@ fn check_address(address: &Spanned<String>, blanks: &[BlankPart], findings: &mut
     }
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default();
-    let kind = |name: &str| blanks.iter().find(|blank| blank.name.get_ref() == name).map(|blank| blank.kind.0);
+    let kind =
+        |name: &str| blanks.iter().find(|blank| blank.name.get_ref() == name).map(|blank| blank.kind.0);
     let Some(names) = names_in(host) else { return };
     let kinds: Vec<_> = names.iter().filter_map(|name| kind(name)).collect();
     for name in &names {
         if kind(name).is_some_and(|kind| !kind.is_of_host()) {
-            findings.say(address.span(), format!("{{{name}}} stands in the host, so its kind must be host or label"));
+            findings.say(
+                address.span(),
+                format!("{{{name}}} stands in the host, so its kind must be host or label"),
+            );
         }
     }
     if !kinds.contains(&BlankKind::Host) && host.rsplit('.').take(2).any(|label| label.contains('{')) {

@@ -55,7 +55,10 @@ fn names(parts: &Parts, findings: &mut Findings<'_>) {
         findings.say(parts.name.span(), what);
     }
     if BUILT_IN.contains(&name.as_str()) {
-        findings.say(parts.name.span(), format!("{name} is built in and cannot be replaced; choose another name"));
+        findings.say(
+            parts.name.span(),
+            format!("{name} is built in and cannot be replaced; choose another name"),
+        );
     }
 }
 
@@ -174,7 +177,10 @@ fn rows(rows: &[Row], findings: &mut Findings<'_>) {
         }
         if let Some(earlier) = rows.iter().take(number).find(|earlier| earlier.hides(row)) {
             let line = Mistake::at(findings.text, &earlier.meaning.span(), String::new()).line;
-            findings.say(at, format!("is never reached: the error whose meaning stands in line {line} is meant first"));
+            findings.say(
+                at,
+                format!("is never reached: the error whose meaning stands in line {line} is meant first"),
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ mod check;
 mod mistake;
 mod words;
 
+pub(super) use check::is_name;
 pub use mistake::Mistake;
 
 use super::{BlankKind, Profile, ReplayRule, Rotation};

@@ -33,7 +33,9 @@ impl Word for Life {
             return Ok(Self(None));
         }
         match parse_duration(word) {
-            Ok(Duration::ZERO) => Err("a time of nothing; where there is no such end, write \"none\"".to_owned()),
+            Ok(Duration::ZERO) => {
+                Err("a time of nothing; where there is no such end, write \"none\"".to_owned())
+            }
             Ok(time) => Ok(Self(Some(time))),
             Err(problem) => Err(format!("{problem}, or \"none\"")),
         }
