@@ -107,8 +107,6 @@ pub struct FilledIn {
     pub audience: Option<String>,
     /// The scope that brings a refresh token, where one must be asked for.
     pub scope: Option<String>,
-    /// What goes along to the authorization endpoint.
-    pub authorize: Vec<(String, String)>,
 }
 
 impl FilledIn {
@@ -157,12 +155,7 @@ impl Template {
             api: api.map(|endpoint| endpoint.origin().clone()),
             authentication: self.authentication,
             audience: text(self.audience),
-            scope: text(self.scope),
-            authorize: self
-                .authorize
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), put_in(value, &values)))
-                .collect(),
+            scope: self.scope.map(str::to_owned),
         })
     }
 

@@ -34,9 +34,14 @@ pub(super) fn check(server: &ServerPart, findings: &mut Findings<'_>) {
         check_address(address, &server.blanks, findings);
     }
     let mut texts: Vec<_> = addresses.into_iter().flatten().collect();
-    let values = server.authorize.values();
-    texts.extend([&server.audience, &server.scope].into_iter().flatten().chain(values));
+    texts.extend(&server.audience);
     used(&texts, &server.blanks, findings);
+    // Both go out as they stand, also where a server was found without asking for anything.
+    for text in server.scope.iter().chain(server.authorize.values()) {
+        if text.get_ref().contains(['{', '}']) {
+            findings.say(text.span(), "blanks stand in addresses and in the audience alone");
+        }
+    }
     for name in server.authorize.keys() {
         if OWN_PARAMETERS.contains(&name.get_ref().as_str()) {
             findings.say(name.span(), format!("authorize: {} is Perennial's own to say", name.get_ref()));

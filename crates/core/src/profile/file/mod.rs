@@ -19,7 +19,7 @@ mod words;
 pub(super) use check::is_name;
 pub use mistake::Mistake;
 
-use super::{BlankKind, Profile, ReplayRule, Rotation};
+use super::{BlankKind, Profile, ReplayRule, Rotation, shipped};
 use crate::server::ClientAuthentication;
 use crate::verdict::Verdict;
 use serde::Deserialize;
@@ -53,6 +53,25 @@ impl ProfileFile {
     #[must_use]
     pub fn replaces(&self) -> bool {
         self.0.replaces
+    }
+
+    /// What is wrong with where it stands: a file is found by the name that it has, and one that comes with Perennial gives
+    /// way only to a file that says so. `stem` is the file's name without `.toml`, where that matters.
+    #[must_use]
+    pub fn misplaced(&self, text: &str, stem: Option<&str>) -> Vec<Mistake> {
+        let name = &self.0.name;
+        let mut mistakes = Vec::new();
+        let mut say = |what: String| mistakes.push(Mistake::at(text, &name.span(), what));
+        if stem.is_some_and(|stem| stem != name.get_ref()) {
+            say(format!("the file must be called {0}.toml for the profile \"{0}\"", name.get_ref()));
+        }
+        if shipped::find(name.get_ref()).is_some() && !self.0.replaces {
+            say(format!(
+                "\"{}\" comes with Perennial; to stand in its place on purpose: replaces = true",
+                name.get_ref()
+            ));
+        }
+        mistakes
     }
 
     /// The profile. Its texts stay in memory for as long as the process lives.
