@@ -1,6 +1,6 @@
 //! SAP Concur, as far as it is publicly documented. The names in brackets are SAP's documents.
 
-use super::{ErrorCode, Profile, ReplayRule, Template};
+use super::{ErrorCode, Profile, ReplayRule, Rotation, Source, Template};
 use crate::origin::Origin;
 use crate::schedule::SAP_PAUSE;
 use crate::server::Endpoint;
@@ -14,6 +14,7 @@ pub static CONCUR: Profile = Profile {
     token_path: "/oauth2/v0/token",
     // "usually the same value comes back, but it may change at any time" [tmc-overview].
     replay: ReplayRule::Always,
+    rotation: Rotation::Sometimes,
     assumed_access_lifetime: Duration::from_secs(3600),
     // Six months [apidoc]; 183 days would promise more than February to August holds.
     assumed_refresh_lifetime: Some(Duration::from_secs(181 * 24 * 3600)),
@@ -28,8 +29,20 @@ pub static CONCUR: Profile = Profile {
     code_decides: true,
     api_member: None,
     template: Template { discovers: false, ..Template::UNKNOWN },
-    sources: &["SAP Concur Developer Center: Authentication; Base URIs; Token Management Certification"],
+    quirks: &[],
+    sources: SOURCES,
 };
+
+/// SAP's documents, by the names in brackets.
+const SOURCES: &[Source] = &[
+    document("apidoc", "SAP Concur Developer Center: Authentication API"),
+    document("base-uris", "SAP Concur Developer Center: Base URIs"),
+    document("tmc-overview", "SAP Concur Developer Center: Token Management Certification"),
+];
+
+const fn document(key: &'static str, title: &'static str) -> Source {
+    Source { key, title, address: None, supports: &[] }
+}
 
 /// The base URIs that `--datacenter` knows [base-uris].
 pub const DATACENTERS: &[(&str, &str)] = &[
@@ -90,7 +103,17 @@ const fn row(
     obtaining: Verdict,
     refreshing: Verdict,
 ) -> ErrorCode {
-    ErrorCode { code: Some(code), error, suberror: None, description: None, meaning, obtaining, refreshing }
+    let source = "apidoc";
+    ErrorCode {
+        code: Some(code),
+        error,
+        suberror: None,
+        description: None,
+        meaning,
+        obtaining,
+        refreshing,
+        source,
+    }
 }
 
 const GRANT: &str = "invalid_grant";
