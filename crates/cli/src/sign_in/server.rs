@@ -193,21 +193,29 @@ impl ServerArgs {
     }
 
     /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
-    /// What a profile knows, with a person's answers; the rest is asked of the server.
+    /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
     fn of_profile(&self, session: &Session) -> Result<Found, Trouble> {
-        let profile = known(self.profile.as_deref().unwrap_or_default())?;
+        let name = self.profile.as_deref().unwrap_or_default();
+        let profile = known(name)?;
         let filled = fill(profile, self.set.clone())?;
-        let scope = filled.scope.clone();
-        match (filled.server(), filled.issuer) {
-            (Some(server), _) => {
-                Ok(Found { profile, server: Some(server), grants: Vec::new(), takes_challenges: true, scope })
-            }
-            (None, Some(issuer)) if filled.discovers => Ok(Found { scope, ..self.ask(session, &issuer)? }),
-            _ => Err(Trouble::usage(
-                format!("the profile {} names no server", profile.name),
-                format!("name it: --profile {} --issuer URL", profile.name),
-            )),
+        if filled.discovers
+            && let Some(issuer) = &filled.issuer
+        {
+            return self.ask(session, issuer);
         }
+        let server = filled.server().ok_or_else(|| {
+            Trouble::usage(
+                format!("the profile {name} names no endpoints"),
+                "name the server: --issuer URL, or --token-endpoint URL",
+            )
+        })?;
+        Ok(Found {
+            profile,
+            server: Some(server),
+            grants: Vec::new(),
+            takes_challenges: true,
+            scope: filled.scope,
+        })
     }
 
     /// What is named goes before what was found.
@@ -325,13 +333,20 @@ fn fill(profile: &'static Profile, mut answers: Vec<(String, String)>) -> Result
                     answers.push((blank.name.to_owned(), asked.ok_or_else(secret_input::left)?));
                 }
             }
-            _ => {
-                let show = format!("see what it asks for: perennial profile show {}", profile.name);
-                let hint = error.options().map_or(show, |options| format!("say it: {options}"));
-                return Err(Trouble::usage(format!("profile {}: {error}", profile.name), hint));
-            }
+            _ => return Err(unfilled(profile.name, &error)),
         }
     }
+}
+
+/// What the profile asks for, in the words of the next command.
+fn unfilled(name: &str, error: &FillError) -> Trouble {
+    let hint = match error.options() {
+        Some(options) => {
+            format!("say it: --profile {name} {options}; what each means: perennial profile show {name}")
+        }
+        None => format!("what it asks for: perennial profile show {name}"),
+    };
+    Trouble::usage(error.to_string(), hint)
 }
 
 fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {
