@@ -91,7 +91,7 @@ const fn both(code: u32, error: &'static str, meaning: &'static str, verdict: Ve
     row(code, error, meaning, verdict, verdict)
 }
 
-/// One row that means a client pair that is wrong when refreshing, and a request token that is wrong when obtaining.
+/// One row that means a client pair that is wrong when refreshing, and when obtaining that what a person gave is wrong.
 const fn credentials(code: u32, error: &'static str, meaning: &'static str) -> ErrorCode {
     row(code, error, meaning, GrantGone, FixClient)
 }
@@ -136,7 +136,7 @@ pub static CODES: &[ErrorCode] = &[
     both(52, REQUEST, "the password is missing from the request", FixClient),
     both(53, CLIENT, "the company is not enabled for this app", FixClient),
     both(54, "invalid_scope", "more scope was asked for than was granted", FixScope),
-    both(55, REQUEST, "no user has this e-mail address", FixClient),
+    credentials(55, REQUEST, "no user has this e-mail address"),
     both(56, REQUEST, "the one-time password is missing from the request", FixClient),
     both(57, REQUEST, "the channel of the one-time password is missing from the request", FixClient),
     both(58, REQUEST, "the address of the one-time password is missing from the request", FixClient),
@@ -150,10 +150,10 @@ pub static CODES: &[ErrorCode] = &[
     both(80, REQUEST, "the channel of the one-time password is not known", FixClient),
     both(81, REQUEST, "the address of the one-time password is not usable", FixClient),
     both(82, REQUEST, "too many one-time passwords are open", FixClient),
-    both(83, REQUEST, "there is no such one-time password", FixClient),
-    both(84, REQUEST, "the one-time password was asked for with other parameters", FixClient),
-    both(85, REQUEST, "the one-time password is wrong", FixClient),
-    both(100, REQUEST, "no user has this name", FixClient),
+    credentials(83, REQUEST, "there is no such one-time password"),
+    credentials(84, REQUEST, "the one-time password was asked for with other parameters"),
+    credentials(85, REQUEST, "the one-time password is wrong"),
+    credentials(100, REQUEST, "no user has this name"),
     both(101, REQUEST, "the authorization code is missing from the request", GrantGone),
     both(102, REQUEST, "the redirect address is missing from the request", GrantGone),
     both(103, REQUEST, "the authorization code is wrong or expired", GrantGone),

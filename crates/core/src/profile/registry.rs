@@ -21,7 +21,7 @@ pub enum Looked {
     /// There is none.
     Absent,
     /// There is one.
-    Found(Profile),
+    Found(Box<Profile>),
     /// There is one, and it cannot be used. The name stands for nothing then, not even for one that comes with Perennial and
     /// was to be replaced: that one might permit what this server does not (law 7).
     Unusable,
@@ -73,7 +73,7 @@ fn looked_for(name: &str) -> Option<&'static Profile> {
         return None;
     }
     match OWN.get().map_or(Looked::Absent, |own| own(name)) {
-        Looked::Found(profile) if profile.name == name => Some(install(profile)),
+        Looked::Found(profile) if profile.name == name => Some(install(*profile)),
         Looked::Found(_) | Looked::Unusable => None,
         Looked::Absent => {
             let profile = shipped::find(name)?.profile()?;
