@@ -45,17 +45,32 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let bytes = whole(request, shared).await?;
-        // What is wrong is told by its place: the value may be a secret.
-        let wrong = |error: serde_json::Error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Data => of_data(&error),
-                _ => "it is no JSON".to_owned(),
-            };
-            Problem::bad_request(format!("line {}, column {}: {what}", error.line(), error.column()))
-        };
-        serde_json::from_slice(&bytes).map(Self).map_err(wrong)
+        parse(&whole(request, shared).await?).map(Self)
     }
+}
+
+/// The same where nothing need be said.
+pub(crate) struct MayHaveBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for MayHaveBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let bytes = whole(request, shared).await?;
+        if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // What is wrong is told by its place: the value may be a secret.
+    let wrong = |error: serde_json::Error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => of_data(&error),
+            _ => "it is no JSON".to_owned(),
+        };
+        Problem::bad_request(format!("line {}, column {}: {what}", error.line(), error.column()))
+    };
+    serde_json::from_slice(bytes).map_err(wrong)
 }
 
 /// Which member is wrong, without its value.

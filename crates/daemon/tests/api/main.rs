@@ -5,5 +5,6 @@ mod support;
 
 mod access;
 mod connections;
+mod grants;
 mod standard;
 mod tokens;
