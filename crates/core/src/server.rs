@@ -151,6 +151,12 @@ impl Server {
         named.cloned().unwrap_or_else(|| self.token.to_string())
     }
 
+    /// What people call it: its issuer, where that is known.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.issuer.clone().unwrap_or_else(|| self.token.to_string())
+    }
+
     /// What tells apps of the same client id at different servers apart: where the app's secret goes. Whoever shares an
     /// app shares its secret, also one that is replaced later; so whoever merely says that a server is the same one, and
     /// has the secret sent elsewhere, has another app (law 10).
