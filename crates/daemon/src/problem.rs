@@ -42,7 +42,7 @@ pub fn plain_advice(error: &Error, _: &str) -> Advice {
         Error::NotPermitted { .. } | Error::OtherPrincipal { .. } | Error::OtherCompany { .. } => true,
         Error::NoRequestToken | Error::RequestTokenUsedUp { .. } | Error::RescueClosed { .. } => true,
         Error::SignInNeeded | Error::Unbelieved(_) | Error::PrivateKey(_) | Error::NoEndpoint(_) => true,
-        Error::OtherConnection => true,
+        Error::OtherConnection | Error::SignInFailed(_) => true,
         Error::Errand { status, .. } => is_refusal(*status),
         _ => false,
     };
@@ -365,6 +365,9 @@ fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'
             (StatusCode::CONFLICT, "/problems/no-endpoint", "the authorization server does not offer this")
         }
         Error::SignInNeeded => (StatusCode::CONFLICT, "/problems/sign-in-needed", "a person must sign in"),
+        Error::SignInFailed(_) => {
+            (StatusCode::CONFLICT, "/problems/sign-in-failed", "the sign-in came to nothing")
+        }
         Error::Pending { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "/problems/sign-in-pending", "nobody has signed in yet")
         }

@@ -6,5 +6,6 @@ mod support;
 mod access;
 mod connections;
 mod grants;
+mod sign_ins;
 mod standard;
 mod tokens;
