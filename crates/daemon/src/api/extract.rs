@@ -57,7 +57,8 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for MayHaveBody<T> 
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
         let bytes = whole(request, shared).await?;
-        if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
+        let said: Option<T> = if bytes.is_empty() { None } else { parse(&bytes)? };
+        Ok(Self(said.unwrap_or_default()))
     }
 }
 

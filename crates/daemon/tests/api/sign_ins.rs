@@ -1,6 +1,8 @@
 //! People sign in through the daemon: in a browser, with a one-time password, with a password. What is brought back by
 //! the wrong caller, for the wrong connection, or twice, changes nothing.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use crate::support::{House, Reply, ask_with, exchange, request};
 use perennial_daemon::config::Right;
 use serde_json::{Value, json};

@@ -30,8 +30,7 @@ pub(crate) struct New {
     server: Option<ServerGiven>,
     base_uri: Option<String>,
     scope: Option<String>,
-    #[serde(default)]
-    parameters: BTreeMap<String, String>,
+    parameters: Option<BTreeMap<String, String>>,
 }
 
 /// What is described of [`New`]: with a `grant` of any type, or one of two short forms for Concur.
@@ -131,7 +130,7 @@ impl New {
             Client { id: self.client_id.clone(), secret: ClientSecret::new(secret.unwrap_or_default()) };
         connection.obtaining = Obtaining {
             scope: self.scope.take(),
-            parameters: pairs(std::mem::take(&mut self.parameters))?,
+            parameters: pairs(self.parameters.take().unwrap_or_default())?,
             ..Obtaining::default()
         };
         if let Some(base) = &self.base_uri {

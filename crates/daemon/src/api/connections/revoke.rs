@@ -42,7 +42,7 @@ pub(crate) struct ShownRevoked {
 ///
 /// The server ends it. What is held is kept, and marked; its access token is handed out no more.
 #[utoipa::path(
-    post, path = "/v1/connections/{name}/revoke", tag = "connections", request_body = Extent,
+    post, path = "/v1/connections/{name}/revoke", tag = "connections", request_body = Option<Extent>,
     params(("name" = String, Path, description = "The connection")),
     responses(
         (status = 200, description = "It is revoked", body = ShownRevoked),
