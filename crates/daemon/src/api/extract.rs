@@ -78,7 +78,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 fn of_data(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
-    if what.starts_with("invalid") {
+    if what.starts_with("unknown variant") {
+        let known = what.split_once("expected").map_or("", |(_, known)| known);
+        format!("a value is none of those that are known: expected{known}")
+    } else if what.starts_with("invalid") {
         "a value is not of the kind that is asked for".to_owned()
     } else {
         what.to_owned()

@@ -76,13 +76,18 @@ async fn each_mistake_in_a_grant_is_told_and_leaves_nothing_behind() {
     let endpoint = format!("{}/oauth2/v0/token", house.sandbox.base_uri());
     for (body, status, kind) in [
         (base(json!({"type": "password", "username": "a", "password": "canary"})), 409, "password"),
-        (base(json!({"type": "telepathy"})), 400, "bad-request"),
+        (base(json!({"type": "canary"})), 400, "bad-request"),
         (base(json!({"type": "sign_in", "password": "canary"})), 400, "bad-request"),
         (base(json!({"type": "jwt_bearer"})), 400, "bad-request"),
         (base(json!({"type": "refresh_token", "refresh_token": "canary"})), 400, "bad-request"),
         (with(credentials(), "company_request_token", json!("canary")), 400, "bad-request"),
         (with(credentials(), "client_secret", json!(null)), 400, "bad-request"),
         (with(credentials(), "parameters", json!({"client_secret": "canary"})), 400, "bad-request"),
+        (
+            with(server(json!({"token_endpoint": endpoint})), "grant", json!({"type": "jwt_bearer"})),
+            400,
+            "bad-request",
+        ),
         (with(credentials(), "base_uri", json!("https://eu2.api.concursolutions.com")), 400, "bad-request"),
         (server(json!({})), 400, "bad-request"),
         (
@@ -207,6 +212,13 @@ async fn a_grant_is_given_back_and_its_token_is_handed_out_no_more() {
     assert_eq!(house.get("/v1/connections/acme/token").await.status, 409);
     let held = house.keeper.connection("acme").unwrap().held.unwrap();
     assert!(held.refresh.is_some(), "law 5: what is held is kept");
+    let anew = json!({"company_request_token": house.sandbox.mint_request_token()}).to_string();
+    let anew = house.ask("POST", "/v1/connections/acme/reauthorize", &anew).await;
+    assert_eq!(
+        (anew.status, &anew.json()["state"]),
+        (200, &json!("held")),
+        "a person may give another: {anew:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,6 +146,7 @@ async fn a_sign_in_that_is_over_is_begun_anew() {
         (409, &json!("/problems/sign-in-failed")),
         "{refused:?}"
     );
+    assert_eq!(finish(&house, "ann", &denied).await.json()["type"], "/problems/no-sign-in");
 
     let late = press(&house, &begin(&house, "ann").await, "approve").await;
     house.clock.set_on(601);

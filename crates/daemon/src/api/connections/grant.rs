@@ -189,6 +189,7 @@ pub(super) async fn with_app(
     let (putting, of) = (Arc::clone(shared), name.to_owned());
     if change.company.is_none() && change.secret.is_none() {
         let outcome = attempt.await;
+        let how = if outcome.is_ok() { how } else { format!("{how}, which came to nothing") };
         in_background(move || {
             putting.keeper.note(&of, how);
             Ok(())

@@ -4,7 +4,7 @@ use super::given::{GrantGiven, Means, pairs};
 use super::server::{Reach, ServerGiven};
 use crate::problem::Problem;
 use crate::shared::Shared;
-use perennial::core::connection::{Held, Obtaining};
+use perennial::core::connection::{Held, Obtaining, Way};
 use perennial::core::grant::{Client, Principal};
 use perennial::core::profile::concur::CONCUR;
 use perennial::core::secret::{ClientSecret, RefreshToken};
@@ -118,14 +118,15 @@ impl New {
     pub(super) async fn read(mut self, shared: &Shared, reach: &Reach) -> Result<Read, Problem> {
         let means = self.means()?;
         let secret = self.client_secret.take().filter(|secret| !secret.is_empty());
+        let signs = matches!(means, Means::Itself(Way::JwtBearer { .. }));
         let mut connection = match self.server.take() {
             None => Connection::new(perennial::request_id(), &self.name, &CONCUR),
             Some(server) => {
-                let (server, profile) = server.read(shared, reach, secret.is_some()).await?;
+                let (server, profile) = server.read(shared, reach, secret.is_some() && !signs).await?;
                 Connection::new(perennial::request_id(), &self.name, profile).at(server)
             }
         };
-        check_secret(&connection, secret.as_deref())?;
+        check_secret(&connection, secret.as_deref(), signs)?;
         let client =
             Client { id: self.client_id.clone(), secret: ClientSecret::new(secret.unwrap_or_default()) };
         connection.obtaining = Obtaining {
@@ -192,21 +193,22 @@ impl New {
     }
 }
 
-/// A client proves itself with what it has.
-fn check_secret(connection: &Connection, secret: Option<&str>) -> Result<(), Problem> {
+/// A client proves itself with what it has; an app that signs statements does so with its private key.
+fn check_secret(connection: &Connection, secret: Option<&str>, signs: bool) -> Result<(), Problem> {
     let authentication =
         connection.server.as_ref().map_or_else(ClientAuthentication::default, |it| it.authentication);
+    let wants_key = signs || authentication == ClientAuthentication::PrivateKey;
     match (authentication, secret) {
-        (ClientAuthentication::None, Some(_)) => {
-            Err(Problem::bad_request("a client that proves nothing has no client_secret"))
-        }
-        (ClientAuthentication::None, None) => Ok(()),
-        (_, None) => Err(Problem::bad_request("client_secret is missing")),
-        (ClientAuthentication::PrivateKey, Some(pem)) if !perennial::is_private_key(pem) => {
+        (_, Some(pem)) if wants_key && !perennial::is_private_key(pem) => {
             let what =
-                "client_secret is no private key that can sign: PEM, RSA or P-256 or Ed25519, not encrypted";
+                "client_secret is no private key that can sign: PEM, of RSA, P-256 or Ed25519, not encrypted";
             Err(Problem::bad_request(what))
         }
+        (ClientAuthentication::None, Some(_)) if !signs => {
+            Err(Problem::bad_request("a client that proves nothing has no client_secret"))
+        }
+        (ClientAuthentication::None, None) if !signs => Ok(()),
+        (_, None) => Err(Problem::bad_request("client_secret is missing")),
         _ => Ok(()),
     }
 }

@@ -81,12 +81,13 @@ impl AuthenticationGiven {
 }
 
 impl ServerGiven {
-    /// The server and its profile; one that describes itself is asked.
+    /// The server and its profile; one that describes itself is asked. A client that `proves` nothing has no secret, or
+    /// signs a statement instead.
     pub(super) async fn read(
         self,
         shared: &Shared,
         reach: &Reach,
-        has_secret: bool,
+        proves: bool,
     ) -> Result<(Server, &'static Profile), Problem> {
         let profile = self.profile()?;
         let chosen = self.client_authentication.map(AuthenticationGiven::read);
@@ -97,7 +98,7 @@ impl ServerGiven {
                 return Err(Problem::bad_request("a server needs an issuer or a token_endpoint"));
             }
         };
-        let usual = if has_secret { usual } else { ClientAuthentication::None };
+        let usual = if proves { usual } else { ClientAuthentication::None };
         server.authentication = chosen.unwrap_or(usual);
         server.key_id = self.key_id;
         server.audience = self.audience;
