@@ -4,6 +4,7 @@ use crate::access::Doorman;
 use crate::admin::health::Health;
 use crate::admin::survey::Survey;
 use crate::config::Config;
+use crate::connect::{Connecting, Couriers};
 use crate::hot::{Entry, Hot, Look};
 use crate::problem::{Advise, Problem};
 use crate::proxy::Proxy;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) hot: Hot,
     pub(crate) doorman: Doorman,
     pub(crate) proxy: Proxy,
+    pub(crate) connect: Connecting,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
     pub(crate) survey: Survey,
@@ -53,8 +55,10 @@ impl Shared {
         doorman: Doorman,
         advise: Box<Advise>,
         http: http::Options,
+        couriers: Couriers,
     ) -> Self {
         Self {
+            connect: Connecting::new(&config, couriers),
             proxy: Proxy::new(http, config.proxy.idle_connections, config.limits.resident),
             started: keeper.now(),
             keeper,

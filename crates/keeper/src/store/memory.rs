@@ -182,6 +182,19 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        let row = kept.rows.get(name).ok_or_else(|| self.none(name))?;
+        if agenda::holds_anything(&row.connection) {
+            drop(kept);
+            return self.remove(name);
+        }
+        let id = row.connection.id.clone();
+        kept.rows.remove(name);
+        kept.journal.retain(|(of, _)| *of != id);
+        Ok(())
+    }
+
     fn restore(&self, name: &str) -> Result<(), StoreError> {
         let mut kept = self.kept();
         self.free(&kept, name)?;

@@ -305,6 +305,15 @@ pub trait Store: Send + Sync + 'static {
     /// When there is no such connection, or the store cannot do it.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Takes a connection out without a trace, if nothing was ever held of it: for what somebody made up, and no server
+    /// took. Where a store cannot do that, it is put away.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot do it.
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        self.remove(name)
+    }
+
     /// Brings back what was last put away under this name. In the same write, a line of the journal tells of it.
     ///
     /// # Errors
