@@ -183,12 +183,14 @@ fn basic(client: &Client) -> Credential {
 }
 
 impl Grant {
-    /// The token request: the client's proof, the grant's own fields, and with all but a refresh what was asked for.
+    /// The token request: the client's proof, the grant's own fields, and with all but a refresh what was asked for. The
+    /// scope of a sign-in was asked for where the person signed in (RFC 6749 section 4.1.3, RFC 8628 section 3.4).
     #[must_use]
     pub fn request(&self, client: &Client, proof: &Proof, asked: &Obtaining) -> TokenRequest {
         let mut fields = self.fields();
+        let is_sign_in = matches!(self, Self::AuthorizationCode { .. } | Self::DeviceCode { .. });
         if !matches!(self, Self::Refresh { .. }) {
-            fields.extend(asked.scope.as_deref().map(|scope| ("scope", scope)));
+            fields.extend(asked.scope.as_deref().filter(|_| !is_sign_in).map(|scope| ("scope", scope)));
             fields.extend(asked.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         }
         TokenRequest::new(client, proof, fields)
@@ -247,10 +249,16 @@ impl Grant {
         }
     }
 
-    /// What is presented, recognizable but not readable; of an app that speaks for itself, its secret.
+    /// What is presented, recognizable but not readable; of an app that speaks for itself, its secret. What people make up
+    /// or type has too few bits: it could be guessed from its fingerprint, so that the fingerprint is its owner's.
     #[must_use]
     pub fn fingerprint(&self, client: &Client) -> Fingerprint {
-        Fingerprint::of(self.presented().unwrap_or_else(|| client.secret.expose()))
+        match self {
+            Self::Password { username: owner, .. } | Self::OneTimePassword { handle: owner, .. } => {
+                Fingerprint::of(owner)
+            }
+            _ => Fingerprint::of(self.presented().unwrap_or_else(|| client.secret.expose())),
+        }
     }
 
     /// Blots every secret that this request sends out of a text that the server sent back: some servers repeat what

@@ -28,8 +28,9 @@ pub struct Expected<'a> {
     pub nonce: Option<&'a str>,
     /// The access token that came along.
     pub access_token: &'a AccessToken,
-    /// The server's time.
-    pub now: UnixTime,
+    /// The server's time, as two clocks tell it: the answer's own date, and what was measured before. One of them may be
+    /// wrong (law 11), so that a time counts as passed when it has passed by both.
+    pub now: [UnixTime; 2],
 }
 
 /// Why an id_token is not believed.
@@ -84,10 +85,12 @@ pub fn check(id_token: &IdToken, expected: &Expected<'_>) -> Result<(), IdTokenE
     let time = |name: &str| claims.get(name).and_then(wire::integer);
     match time("exp") {
         None => return Err(missing("exp")),
-        Some(at) if at.saturating_add(LEEWAY) < expected.now.0 => return Err(claim("exp", "over")),
+        Some(at) if expected.now.iter().all(|now| at.saturating_add(LEEWAY) < now.0) => {
+            return Err(claim("exp", "over"));
+        }
         Some(_) => {}
     }
-    if time("nbf").is_some_and(|at| at.saturating_sub(LEEWAY) > expected.now.0) {
+    if time("nbf").is_some_and(|at| expected.now.iter().all(|now| at.saturating_sub(LEEWAY) > now.0)) {
         return Err(claim("nbf", "still to come"));
     }
     match (expected.nonce, text(&claims, "nonce")) {
@@ -192,7 +195,7 @@ mod tests {
                 client_id: "app",
                 nonce: Some("no"),
                 access_token: &access_token,
-                now: UnixTime(1_050),
+                now: [UnixTime(1_050), UnixTime(1_060)],
             },
         )
     }
@@ -229,6 +232,23 @@ mod tests {
     }
 
     #[test]
+    fn law_11_a_time_has_passed_when_it_has_by_both_clocks() {
+        let access_token = AccessToken::new("access");
+        let at = |now: [i64; 2]| {
+            let expected = Expected {
+                issuer: Some("https://login.example"),
+                provider: (&GENERIC, &[]),
+                client_id: "app",
+                nonce: Some("no"),
+                access_token: &access_token,
+                now: now.map(UnixTime),
+            };
+            check(&token("RS256", |_| {}), &expected).is_ok()
+        };
+        assert!(at([90_000, 950]) && at([950, 90_000]) && !at([90_000, 80_000]));
+    }
+
+    #[test]
     fn an_algorithm_that_proves_nothing_is_refused() {
         for algorithm in ["none", "None", "", "RS1", "ES256K"] {
             assert!(
@@ -251,7 +271,7 @@ mod tests {
                 client_id: "app",
                 nonce: None,
                 access_token: &access_token,
-                now: UnixTime(950),
+                now: [UnixTime(950); 2],
             };
             check(&token, &expected)
         };

@@ -73,8 +73,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) base: &'a Origin,
     pub(crate) response: &'a TokenResponse,
-    /// The server's time.
-    pub(crate) now: UnixTime,
+    /// The server's time, as two clocks tell it.
+    pub(crate) now: [UnixTime; 2],
 }
 
 /// Checks the id_token of an answer, if there is one.
@@ -166,3 +166,6 @@ fn key_set(body: &[u8]) -> Option<JwkSet> {
     let keys = keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
     Some(JwkSet { keys })
 }
+
+#[cfg(test)]
+mod tests;

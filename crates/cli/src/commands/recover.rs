@@ -213,6 +213,7 @@ fn of_candidate(candidate: &Candidate, here: &impl Fn(UnixTime) -> String) -> St
     let reason = match candidate.reason {
         Aside::Late => "a late answer",
         Aside::OtherPrincipal => "another principal's, never used",
+        Aside::Unbelieved => "not believed, never used",
     };
     format!("{print}, {reason} to generation {}, came {}", candidate.generation, here(candidate.received_at))
 }
@@ -237,7 +238,7 @@ fn kept_json(connection: &Connection) -> Value {
         })).collect::<Value>(),
         "aside": connection.candidates.iter().rev().map(|candidate| json!({
             "fingerprint": offered(candidate).map(|print| print.to_string()),
-            "reason": match candidate.reason { Aside::Late => "late", Aside::OtherPrincipal => "other_principal" },
+            "reason": candidate.reason.as_str(),
             "generation": candidate.generation,
             "received_at": rfc3339(candidate.received_at),
         })).collect::<Value>(),

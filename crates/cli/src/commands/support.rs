@@ -176,6 +176,7 @@ impl Bundle<'_> {
             let reason = match candidate.reason {
                 Aside::Late => "late",
                 Aside::OtherPrincipal => "another principal's",
+                Aside::Unbelieved => "not believed",
             };
             let print = print.map_or("none".to_owned(), |print| print.to_string());
             lines.push(("kept aside", format!("{print}, {reason}, on {}", rfc3339(candidate.received_at))));

@@ -126,7 +126,7 @@ impl Presentation<'_> {
         let failure = match token_endpoint::read(reply, received_at) {
             Ok(mut response) => {
                 response.geolocation = response.geolocation.filter(|base| !self.echoes(base));
-                if let Err(why) = self.check_identity(&response, &intended.heard(&answered), received_at) {
+                if let Err(why) = self.check_identity(&response, intended, &answered) {
                     return self.disbelieve(claim, intended, &response, &answered, &why).await;
                 }
                 return self.landed(claim, intended, &response, &answered).await;
@@ -169,17 +169,18 @@ impl Presentation<'_> {
     fn check_identity(
         &self,
         response: &TokenResponse,
-        heard: &Connection,
-        now: UnixTime,
+        intended: &Connection,
+        answered: &Answered,
     ) -> Result<(), IdTokenError> {
+        let measured = intended.skew.server_time(answered.received_at);
         let answer = Answer {
-            seen: heard,
+            seen: intended,
             client: &self.app.client,
             grant: &self.grant,
             purpose: self.purpose,
             base: self.base,
             response,
-            now: heard.skew.server_time(now),
+            now: [answered.date.unwrap_or(measured), measured],
         };
         identity::check(&self.kit.keys, &answer)
     }

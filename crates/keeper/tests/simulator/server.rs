@@ -239,7 +239,7 @@ impl Server {
         let home = HOMES[self.homes.get(connection).copied().unwrap_or(0)];
         let body = json!({
             "access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": ACCESS_LIFE.as_secs(),
-            "refresh_expires_in": unix(now + REFRESH_LIFE), "geolocation": home, "id_token": id_token(&whose),
+            "refresh_expires_in": unix(now + REFRESH_LIFE), "geolocation": home, "id_token": id_token(&whose, home, unix(now + ACCESS_LIFE)),
         });
         self.by_access.insert(access.clone(), number);
         let access_ends = now + ACCESS_LIFE;
@@ -287,10 +287,11 @@ pub(crate) fn principal(connection: usize) -> String {
     format!("company-{connection}")
 }
 
-fn id_token(sub: &str) -> String {
+fn id_token(sub: &str, issuer: &str, ends: i64) -> String {
     use base64::Engine;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({"sub": sub}).to_string());
-    format!("e30.{claims}.c2ln")
+    let part = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({"sub": sub, "iss": issuer, "aud": "app", "exp": ends});
+    format!("{}.{}.c2ln", part(json!({"alg": "RS256"})), part(claims))
 }
 
 pub(crate) fn refused(code: u32, error: &str) -> Said {
