@@ -171,7 +171,7 @@ impl Trouble {
             ),
             Self::NotNow => words(
                 "SAP Concur could not be reached just now",
-                "The connection could not be finished. Nothing was lost: your request stays valid for 24 hours, and a \
+                "The connection could not be finished. Nothing was lost: your request stays valid for 24 hours after Connect was pressed, and a \
                  connection that you had before is unchanged.",
                 "Wait a few minutes, then try again here.",
             ),

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// So long an answer waits for the exchange; then the page says that it goes on. Proxies give up after a minute.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// So long an answer waits for the exchange; then the page says that it goes on. It takes a second or two as a
+/// rule, and people take more than ten for a fault.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How it stands.
 pub(super) async fn show(place: Place, Path((_, id)): Path<(String, String)>) -> Response {

@@ -128,7 +128,7 @@ async fn a_page_that_waits_looks_again_by_itself_without_script() {
     let house = House::new();
     let daemon = house.serve_with(config(&house, ""));
     // Longer than an answer waits.
-    house.sandbox.inject(json!([{"kind": "delay", "milliseconds": 24_000}])).unwrap();
+    house.sandbox.inject(json!([{"kind": "delay", "milliseconds": 12_000}])).unwrap();
     browser.open(&app_center(&daemon, &redirect(&house, &house.sandbox.mint_request_token())).await).await;
     browser.click("#connect").await;
     browser.click("button").await;

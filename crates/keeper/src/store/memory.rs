@@ -24,6 +24,8 @@ struct Kept {
     removed: Vec<(String, Row)>,
     /// By connection id, so that a renamed connection keeps its history.
     journal: Vec<(String, Entry)>,
+    /// The id of the connection that was discarded last.
+    discarded: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -183,15 +185,12 @@ impl Store for Memory {
     }
 
     fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let id = self.kept().rows.get(name).ok_or_else(|| self.none(name))?.connection.id.clone();
+        self.remove(name)?;
         let mut kept = self.kept();
-        let row = kept.rows.get(name).ok_or_else(|| self.none(name))?;
-        if agenda::holds_anything(&row.connection) {
-            drop(kept);
-            return self.remove(name);
-        }
-        let id = row.connection.id.clone();
-        kept.rows.remove(name);
-        kept.journal.retain(|(of, _)| *of != id);
+        let before = kept.discarded.replace(id);
+        let is_it = |row: &Row| before.as_ref() == Some(&row.connection.id);
+        kept.removed.retain(|(_, row)| !is_it(row) || agenda::holds_anything(&row.connection));
         Ok(())
     }
 

@@ -305,8 +305,9 @@ pub trait Store: Send + Sync + 'static {
     /// When there is no such connection, or the store cannot do it.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Takes a connection out without a trace, if nothing was ever held of it: for what somebody made up, and no server
-    /// took. Where a store cannot do that, it is put away.
+    /// Puts a connection away that somebody made up and no server took, and forgets the one for good that was discarded
+    /// before it, if nothing is held of that: however many are made up, one of them stays. (The newest must, for who
+    /// follows [`Self::changes`] counts by it.) Where a store cannot forget, it is put away.
     ///
     /// # Errors
     /// When there is no such connection, or the store cannot do it.
