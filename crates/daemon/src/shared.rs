@@ -5,6 +5,7 @@ use crate::admin::health::Health;
 use crate::admin::survey::Survey;
 use crate::api::SignIns;
 use crate::config::Config;
+use crate::connect::{Connecting, Couriers};
 use crate::hot::{Entry, Hot, Look};
 use crate::problem::{Advise, Problem};
 use crate::proxy::Proxy;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     /// For what is asked before there is a connection: who an authorization server is.
     pub(crate) http: Http,
     pub(crate) sign_ins: SignIns,
+    pub(crate) connect: Connecting,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
     pub(crate) survey: Survey,
@@ -57,10 +59,12 @@ impl Shared {
         doorman: Doorman,
         advise: Box<Advise>,
         http: http::Options,
+        couriers: Couriers,
     ) -> Self {
         Self {
             http: Http::new(http.clone()),
             sign_ins: SignIns::default(),
+            connect: Connecting::new(&config, couriers),
             proxy: Proxy::new(http, config.proxy.idle_connections, config.limits.resident),
             started: keeper.now(),
             keeper,

@@ -6,6 +6,7 @@
 //! | `/v1/connections…` | [`connections`] | admin; a list of names: any |
 //! | `/v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
+//! | `/connect/{app}…` | `crate::connect` | none: pages for people |
 //! | `/live`, `/ready`, `/openapi.json` | `crate::admin`, here | none |
 //! | `/metrics` | `crate::admin` | any |
 
@@ -15,10 +16,11 @@ mod standard;
 pub(crate) mod token;
 
 pub(crate) use connections::pending::SignIns;
-pub(crate) use extract::{Body, MayHaveBody, Query, Segment};
+pub(crate) use extract::{Body, MayHaveBody, Query, Segment, whole};
 
 use crate::access::Caller;
 use crate::admin;
+use crate::connect;
 use crate::problem::Problem;
 use crate::proxy;
 use crate::shared::Shared;
@@ -40,7 +42,7 @@ const OPEN: [&str; 5] =
     ["/live", "/ready", "/openapi.json", "/oauth2/token", "/.well-known/oauth-authorization-server"];
 
 pub(crate) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path)
+    OPEN.contains(&path) || connect::is_page(path)
 }
 
 /// Who asks, for handlers.
@@ -149,6 +151,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .route("/openapi.json", axum::routing::get(describe))
         .route("/v1/connections/{name}/proxy/{*path}", proxy::route())
         .route("/v1/connections/{name}/proxy/", proxy::route())
+        .merge(connect::routes())
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .with_state(Arc::clone(shared))

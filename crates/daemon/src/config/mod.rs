@@ -5,14 +5,17 @@
 //! No secret stands in the file itself: each is named by where it comes from.
 
 mod check;
+mod connect;
 mod overrides;
 mod values;
 
 pub use check::Mistake;
+pub use connect::{Connect, Partner, SignIn, Webhook};
 pub use overrides::{Setting, SettingError};
 pub use values::{Bytes, Glob, Life, Methods, Secret, SecretSource, Site};
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +55,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Whom it tells of trouble.
     pub alerts: Alerts,
+    /// The apps that companies connect in SAP's App Center.
+    pub connect: BTreeMap<String, Connect>,
 }
 
 /// What is written about what happens.
