@@ -3,10 +3,11 @@
 
 use crate::exit::Exit;
 use crate::options::quoted;
-use crate::place::{Kind, Place};
+use crate::place::{Anew, Kind, Place};
 use crate::trouble::Trouble;
 use crate::words;
 use perennial::Error;
+use perennial::core::authorization::RedirectError;
 use perennial::core::connection::{Blocked, Fault};
 use perennial::core::profile::Purpose;
 use perennial::core::token_endpoint::Unreachable;
@@ -21,6 +22,13 @@ pub(crate) const MAKES_REQUEST_TOKENS: &str = "a Web Services Administrator (Sta
 
 /// Where a new request token comes from, and where it goes.
 pub(crate) fn new_request_token(place: &Place) -> String {
+    match &place.anew {
+        Anew::RequestToken => {}
+        Anew::SignIn(title) => return format!("a person must sign in to {title} again: {}", place.obtain()),
+        Anew::Itself(_) => {
+            return format!("check {} {}, then: {}", place.app(), place.console(), place.refresh());
+        }
+    }
     let then = match place.kind {
         Kind::SapSample => {
             "put it into credentials.json as companyRequestToken within 24 hours, then: perennial run"
@@ -68,14 +76,76 @@ pub(crate) fn of_keeper(error: &Error, place: &Place) -> Trouble {
                 Kind::Sqlite | Kind::Postgres => "keep one connection for each company: perennial add OTHER",
             },
         ),
-        Error::NoRequestToken | Error::RequestTokenUsedUp { .. } => {
+        Error::NoRequestToken | Error::RequestTokenUsedUp { .. } | Error::SignInNeeded => {
             Trouble::new(Exit::PersonMustAct, message, new_request_token(place))
         }
+        Error::SignInFailed(error) => of_sign_in(error, message, place),
+        Error::Errand { status, code, correlation_id, .. } => {
+            of_errand(*status, *code, correlation_id.as_ref(), message, place)
+        }
+        Error::NoEndpoint(what) => {
+            let option = what.replace(' ', "-");
+            let hint = format!(
+                "if the server has one, name it when adding: perennial add OTHER --{option}-endpoint URL"
+            );
+            Trouble::new(Exit::PersonMustAct, message, hint)
+        }
+        Error::PrivateKey(_) => {
+            let hint = format!("give it again: {} --keep-grant --private-key-file FILE.pem", place.obtain());
+            Trouble::new(Exit::PersonMustAct, message, hint)
+        }
+        Error::Unbelieved(_) => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            format!(
+                "somebody may stand between, or the server be set up wrongly; look at it: {}",
+                place.about("log")
+            ),
+        ),
         Error::Busy | Error::Deadline => {
             Trouble::new(Exit::TryAgainLater, message, "try again, or give it more time: --timeout 2m")
         }
         _ => Trouble::plain(Exit::Failed, message),
     }
+}
+
+/// The browser came back without a code that may be used.
+fn of_sign_in(error: &RedirectError, message: String, place: &Place) -> Trouble {
+    let again = place.obtain();
+    let hint = match error {
+        RedirectError::Refused { .. } => format!("if that was an oversight, sign in again: {again}"),
+        RedirectError::OtherIssuer { .. } | RedirectError::NoIssuer { .. } => {
+            format!("nothing was exchanged; check which server you meant, then: {again}")
+        }
+        _ => format!("copy the whole address that the browser ended at; or sign in again: {again}"),
+    };
+    Trouble::new(Exit::PersonMustAct, message, hint)
+}
+
+/// A request beside the token grants was refused, or not answered.
+fn of_errand(
+    status: Option<u16>,
+    code: Option<u32>,
+    correlation_id: Option<&String>,
+    message: String,
+    place: &Place,
+) -> Trouble {
+    let (exit, hint) = match (status, code) {
+        (None | Some(429 | 500..=599), _) => {
+            (Exit::TryAgainLater, "nothing was changed; try again".to_owned())
+        }
+        (_, Some(16)) => (
+            Exit::PersonMustAct,
+            "this person lives in another data centre: name it, such as --datacenter eu2".to_owned(),
+        ),
+        (_, Some(82)) => {
+            (Exit::TryAgainLater, "wait until the open ones have ended, or use the last one".to_owned())
+        }
+        _ => (Exit::PersonMustAct, format!("nothing was changed; check {} {}", place.app(), place.console())),
+    };
+    let mut trouble = Trouble::new(exit, message, hint);
+    (trouble.code, trouble.correlation_id) = (code, correlation_id.cloned());
+    trouble
 }
 
 /// The request token was made for another company than the one that was named.
@@ -336,8 +406,9 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &
         (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) if retry_at.is_none() => (
             person,
             format!(
-                "it was tried several times and is left alone now; ask SAP Concur support, with the correlation \
-                 id{kept}; to try again: {again}"
+                "it was tried several times and is left alone now; ask {}, with the correlation id{kept}; to try again: \
+                 {again}",
+                place.support()
             ),
         ),
         (Verdict::Retry { .. } | Verdict::Unknown | Verdict::Relocate, _) => {
@@ -353,10 +424,9 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &
         }
         (Verdict::FixClient, Some(136)) => (person, of_other_app(place)),
         (Verdict::FixClient, _) => (person, of_client(fault.purpose, kept, &again, place)),
-        (Verdict::FixScope, _) => (
-            person,
-            format!("give the app the scope in OAuth 2.0 Application Management{kept}; then: {again}"),
-        ),
+        (Verdict::FixScope, _) => {
+            (person, format!("give the app the scope {}{kept}; then: {again}", place.console()))
+        }
         (Verdict::GrantGone, Some(19)) => (person, of_company(&again, place)),
         (Verdict::GrantGone, _) if fault.purpose == Purpose::Refresh && place.kind != Kind::SapSample => (
             person,
@@ -370,8 +440,8 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &
         (Verdict::AskSupport, _) => (
             person,
             format!(
-                "SAP Concur support must look at this account; give them the correlation id{kept}; once they have: \
-                 {again}"
+                "{} must look at this account; give them the correlation id{kept}; once they have: {again}",
+                place.support()
             ),
         ),
         (Verdict::OurBug, _) => (
@@ -386,8 +456,7 @@ fn of_fault(fault: &Fault, message: String, retry_at: Option<UnixTime>, place: &
 
 /// The client is wrong. A secret that was given by a command is replaced by one, and the grant may stay.
 fn of_client(purpose: Purpose, kept: &str, again: &str, place: &Place) -> String {
-    let check =
-        format!("check {} and the app in OAuth 2.0 Application Management{kept}; then: {again}", place.app());
+    let check = format!("check {} and the app {}{kept}; then: {again}", place.app(), place.console());
     match (place.kind, purpose) {
         (Kind::Sqlite | Kind::Postgres, Purpose::Refresh) => {
             format!("{check}; or, with a new client secret: {} --keep-grant", place.obtain())

@@ -14,6 +14,7 @@ mod printer;
 mod progress;
 mod secret_input;
 mod session;
+mod sign_in;
 mod signals;
 mod stores;
 mod table;
@@ -58,6 +59,7 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Log(log) => commands::log::carry_out(session, &log),
         Verb::Support(support) => commands::support::carry_out(session, &support),
         Verb::Rename(rename) => commands::rename::carry_out(session, &rename),
+        Verb::Revoke(revoke) => commands::revoke::carry_out(session, &revoke),
         Verb::Remove(remove) => commands::remove::carry_out(session, &remove),
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
         Verb::Import(import) => commands::import::carry_out(session, &import),
@@ -84,5 +86,5 @@ fn report(session: &Session, trouble: &Trouble) -> Exit {
     if trouble.exit == Exit::Done {
         return Exit::Done;
     }
-    session.printer.trouble(&trouble.clone().at(&session.place()))
+    session.printer.trouble(&trouble.clone().at(&session.place_for(trouble)))
 }

@@ -1,7 +1,7 @@
 //! The options that every verb takes, and what they mean.
 
 use crate::env_vars;
-use crate::place::Place;
+use crate::place::{Anew, Place};
 use crate::stores::{Choice, DEFAULT_TENANT};
 use crate::trouble::Trouble;
 use crate::words::parse_duration;
@@ -190,6 +190,7 @@ impl Globals {
             store: self.store_words(),
             base: self.base_words(),
             network: self.network_words(),
+            anew: Anew::default(),
         }
     }
 

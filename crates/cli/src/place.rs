@@ -1,5 +1,10 @@
 //! What a person named, in the words with which the next command names it again: hints are commands to copy.
 
+use perennial::core::Connection;
+use perennial::core::Server;
+use perennial::core::profile::{concur::CONCUR, generic::GENERIC};
+use perennial::store::App;
+
 /// Which kind of store: hints differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -25,10 +30,40 @@ pub(crate) struct Place {
     pub(crate) base: String,
     /// Certificates and addresses.
     pub(crate) network: String,
+    /// What obtains its grant anew.
+    pub(crate) anew: Anew,
+}
+
+/// What obtains a connection's grant anew: hints name the person, and the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Anew {
+    /// A company request token, which an administrator makes in SAP Concur.
+    #[default]
+    RequestToken,
+    /// A person signs in, there.
+    SignIn(String),
+    /// Nobody need act; the app itself must be put right, there.
+    Itself(String),
+}
+
+impl Anew {
+    /// Of a connection that is kept.
+    pub(crate) fn of(seen: &Connection, app: &App) -> Self {
+        // Of a server that no profile knows, its address says more.
+        let issuer = seen.server.as_ref().filter(|_| seen.profile.name == GENERIC.name).map(Server::identity);
+        let title = issuer.unwrap_or_else(|| seen.profile.title.to_owned());
+        match &seen.server {
+            _ if seen.obtains_itself() => Self::Itself(title),
+            Some(_) => Self::SignIn(title),
+            None if app.company.is_none() && app.request_token.is_none() => Self::SignIn(title),
+            None => Self::RequestToken,
+        }
+    }
 }
 
 /// Verbs that work on a store.
-const STORE: [&str; 23] = [
+const STORE: [&str; 24] = [
+    "revoke",
     "key",
     "schema",
     "run",
@@ -54,8 +89,8 @@ const STORE: [&str; 23] = [
     "adopt",
 ];
 /// Verbs that reach for the network.
-const NETWORK: [&str; 9] =
-    ["run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover", "doctor"];
+const NETWORK: [&str; 10] =
+    ["revoke", "run", "token", "whoami", "call", "refresh", "add", "reauthorize", "recover", "doctor"];
 /// Verbs that obtain a grant.
 const OBTAINING: [&str; 3] = ["run", "add", "reauthorize"];
 
@@ -81,9 +116,30 @@ impl Place {
         }
     }
 
+    /// Whose support can help.
+    pub(crate) fn support(&self) -> String {
+        match &self.anew {
+            Anew::RequestToken => "SAP Concur support".to_owned(),
+            Anew::SignIn(title) | Anew::Itself(title) => format!("the support of {title}"),
+        }
+    }
+
+    /// Where an app is looked after.
+    pub(crate) fn console(&self) -> String {
+        match &self.anew {
+            Anew::SignIn(title) | Anew::Itself(title) if *title != CONCUR.title => {
+                "where it is registered".to_owned()
+            }
+            _ => "in OAuth 2.0 Application Management".to_owned(),
+        }
+    }
+
     /// Where App ID and client secret stand.
     pub(crate) fn app(&self) -> String {
         match self.kind {
+            _ if matches!(&self.anew, Anew::SignIn(title) | Anew::Itself(title) if *title != CONCUR.title) => {
+                "the client id and the client secret".to_owned()
+            }
             Kind::SapSample => "appID and clientSecret in credentials.json".to_owned(),
             Kind::Sqlite | Kind::Postgres => "the App ID and the client secret".to_owned(),
         }
@@ -134,6 +190,7 @@ mod tests {
             store: " --store sqlite:x".into(),
             base: " --base-uri https://b".into(),
             network: " --ca-cert c".into(),
+            anew: Anew::default(),
         }
     }
 

@@ -11,49 +11,84 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Where the client secret comes from.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct ClientSecretSource {
-    /// Read the client secret from this file; - is stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_env", help_heading = "Secrets")]
-    pub(crate) client_secret_file: Option<PathBuf>,
+/// Options that say where a secret is: a file, or a variable; and one that nobody may use, so that whoever types the secret
+/// as a word is told why not.
+macro_rules! secret_source {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $option:literal, $shape:ident, $file:ident, $env:ident, $typed:ident) => {
+        $(#[$doc])*
+        #[derive(Args, Clone, Debug, Default)]
+        pub(crate) struct $name {
+            #[arg(long, value_name = "FILE", conflicts_with = stringify!($env), help_heading = "Secrets")]
+            #[arg(help = concat!("Read the ", $what, " from this file; - is stdin"))]
+            pub(crate) $file: Option<PathBuf>,
 
-    /// Read the client secret from this environment variable
-    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
-    pub(crate) client_secret_env: Option<String>,
+            #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
+            #[arg(help = concat!("Read the ", $what, " from this environment variable"))]
+            pub(crate) $env: Option<String>,
 
-    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
-    client_secret: Option<String>,
+            #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
+            $typed: Option<String>,
+        }
+
+        impl $name {
+            pub(crate) fn source(&self) -> Source<'_> {
+                Source {
+                    what: $what,
+                    option: $option,
+                    shape: Shape::$shape,
+                    file: self.$file.as_deref(),
+                    variable: self.$env.as_deref(),
+                    typed: self.$typed.is_some(),
+                }
+            }
+        }
+    };
 }
 
-/// Where the company request token comes from.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct RequestTokenSource {
-    /// Read the company request token from this file; - is stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "request_token_env", help_heading = "Secrets")]
-    pub(crate) request_token_file: Option<PathBuf>,
-
-    /// Read the company request token from this environment variable
-    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
-    pub(crate) request_token_env: Option<String>,
-
-    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
-    request_token: Option<String>,
+secret_source! {
+    /// Where the client secret comes from.
+    ClientSecretSource, "client secret", "--client-secret", Word, client_secret_file, client_secret_env, client_secret
+}
+secret_source! {
+    /// Where the company request token comes from.
+    RequestTokenSource, "company request token", "--request-token", Word,
+    request_token_file, request_token_env, request_token
+}
+secret_source! {
+    /// Where an imported refresh token comes from.
+    RefreshTokenSource, "refresh token", "--refresh-token", Word, refresh_token_file, refresh_token_env, refresh_token
+}
+secret_source! {
+    /// Where the private key comes from that a client proves itself with.
+    PrivateKeySource, "private key", "--private-key", Key, private_key_file, private_key_env, private_key
+}
+secret_source! {
+    /// Where a person's password comes from.
+    PasswordSource, "password", "--password", Line, password_file, password_env, password
+}
+secret_source! {
+    /// Where a one-time password comes from.
+    OneTimeCodeSource, "one-time password", "--otp-code", Word, otp_code_file, otp_code_env, otp_code
+}
+secret_source! {
+    /// Where somebody else's token comes from.
+    SubjectTokenSource, "subject token", "--subject-token", Word, subject_token_file, subject_token_env, subject_token
+}
+secret_source! {
+    /// Where the address comes from that a browser ended at.
+    RedirectedSource, "address that the browser ended at", "--redirected", Word,
+    redirected_file, redirected_env, redirected
 }
 
-/// Where an imported refresh token comes from.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct RefreshTokenSource {
-    /// Read the refresh token from this file; - is stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "refresh_token_env", help_heading = "Secrets")]
-    pub(crate) refresh_token_file: Option<PathBuf>,
-
-    /// Read the refresh token from this environment variable
-    #[arg(long, value_name = "VARIABLE", help_heading = "Secrets")]
-    pub(crate) refresh_token_env: Option<String>,
-
-    #[arg(long, hide = true, value_name = "VALUE", num_args = 0..=1, default_missing_value = "")]
-    refresh_token: Option<String>,
+/// What a secret looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One word: blanks within it are a mistake.
+    Word,
+    /// A line: what is within belongs to it, also blanks at its ends.
+    Line,
+    /// A PEM file.
+    Key,
 }
 
 /// Where an archive's passphrase comes from.
@@ -101,6 +136,7 @@ impl PassphraseSource {
         let source = Source {
             what: "passphrase",
             option: "--passphrase",
+            shape: Shape::Line,
             file: self.passphrase_file.as_deref(),
             variable: self.passphrase_env.as_deref(),
             typed: false,
@@ -128,45 +164,10 @@ pub(crate) struct Source<'a> {
     what: &'static str,
     /// The option's name without its ending.
     option: &'static str,
+    shape: Shape,
     file: Option<&'a Path>,
     variable: Option<&'a str>,
     typed: bool,
-}
-
-impl ClientSecretSource {
-    pub(crate) fn source(&self) -> Source<'_> {
-        Source {
-            what: "client secret",
-            option: "--client-secret",
-            file: self.client_secret_file.as_deref(),
-            variable: self.client_secret_env.as_deref(),
-            typed: self.client_secret.is_some(),
-        }
-    }
-}
-
-impl RequestTokenSource {
-    pub(crate) fn source(&self) -> Source<'_> {
-        Source {
-            what: "company request token",
-            option: "--request-token",
-            file: self.request_token_file.as_deref(),
-            variable: self.request_token_env.as_deref(),
-            typed: self.request_token.is_some(),
-        }
-    }
-}
-
-impl RefreshTokenSource {
-    pub(crate) fn source(&self) -> Source<'_> {
-        Source {
-            what: "refresh token",
-            option: "--refresh-token",
-            file: self.refresh_token_file.as_deref(),
-            variable: self.refresh_token_env.as_deref(),
-            typed: self.refresh_token.is_some(),
-        }
-    }
 }
 
 /// Nobody may type a secret as a word, and stdin holds one secret at most.
@@ -272,11 +273,21 @@ impl Source<'_> {
     /// Blanks around a pasted value are no part of it; within it they are a mistake.
     fn checked(&self, text: &str) -> Result<Zeroizing<String>, Trouble> {
         let Self { what, .. } = self;
-        let text = text.trim_start_matches('\u{feff}').trim();
+        let text = text.trim_start_matches('\u{feff}');
+        let text = match self.shape {
+            Shape::Line => text.trim_end_matches(['\r', '\n']),
+            Shape::Word | Shape::Key => text.trim(),
+        };
         if text.is_empty() {
             return Err(Trouble::usage(format!("the {what} is empty"), "look at where it comes from"));
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if self.shape == Shape::Key && !perennial::is_private_key(text) {
+            return Err(Trouble::usage(
+                format!("the {what} is no PEM file of an RSA, P-256 or Ed25519 key in the clear"),
+                "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one",
+            ));
+        }
+        if self.shape == Shape::Word && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Trouble::usage(
                 format!("the {what} has blanks, line breaks or other characters in it that no {what} has"),
                 "look at where it comes from: it must hold the secret alone",

@@ -3,7 +3,7 @@
 
 use crate::exit::Exit;
 use crate::options::{Globals, LogFormat};
-use crate::place::{Kind, Place};
+use crate::place::{Anew, Kind, Place};
 use crate::printer::Printer;
 use crate::signals::AskedToEnd;
 use crate::stores::{self, Choice, Opened};
@@ -51,6 +51,18 @@ impl Session {
     /// From here on the command is about this connection, and hints name it.
     pub(crate) fn is_about(&self, connection: &str) {
         self.place.borrow_mut().connection = Some(connection.to_owned());
+    }
+
+    /// The same place as the hints of a trouble need it: with what obtains the grant anew. Only what the keeper said of a
+    /// connection needs that, and only then is the store looked into again.
+    pub(crate) fn place_for(&self, trouble: &Trouble) -> Place {
+        let place = self.place();
+        let about = place.connection.clone().filter(|_| trouble.is_about_a_grant());
+        let anew = about.and_then(|name| {
+            let store = self.store().ok()?.shared();
+            Some(Anew::of(&store.read(&name).ok()?, &store.app(&name).ok()?))
+        });
+        Place { anew: anew.unwrap_or_default(), ..place }
     }
 
     /// From here on the command is about a directory, whatever store the options name.
@@ -193,8 +205,11 @@ impl Session {
 
     /// What the keeper said of one of many connections.
     pub(crate) fn trouble_of(&self, name: &str, error: Error) -> Trouble {
-        let place = self.place().with(name);
-        Trouble::of(error, &place).at(&place)
+        let trouble = Trouble::of(error, &self.place().with(name));
+        let own = self.place.replace_with(|place| place.with(name));
+        let place = self.place_for(&trouble);
+        self.place.replace(own);
+        trouble.at(&place)
     }
 
     /// The same, told at once: the others go on. With `--json` it stands in the data.
@@ -248,6 +263,20 @@ impl Session {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Trouble> {
         self.wait_at_most(self.globals.timeout.unwrap_or(FOR_EVER), keeper, work)
+    }
+
+    /// Waits for work that nothing is lost with: Ctrl-C ends it.
+    pub(crate) fn wait_alone<T>(&self, work: impl Future<Output = T>) -> Result<T, Trouble> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let patience = self.globals.timeout.unwrap_or(FOR_EVER);
+        runtime.block_on(async {
+            let mut asked_to_end = AskedToEnd::listen()?;
+            tokio::select! {
+                result = work => Ok(result),
+                () = tokio::time::sleep(patience) => Err(Trouble::from(Error::Deadline)),
+                () = asked_to_end.next() => Err(interruption()),
+            }
+        })
     }
 
     /// The same, with a patience of its own.

@@ -82,6 +82,14 @@ impl Trouble {
         self
     }
 
+    /// True when what to do about it depends on how the connection's grant is obtained.
+    pub(crate) fn is_about_a_grant(&self) -> bool {
+        let said = self.said.as_ref();
+        said.is_some_and(|error| {
+            !matches!(error, Error::Store(_) | Error::Unreachable { .. } | Error::Busy | Error::Deadline)
+        })
+    }
+
     /// The object that `--json` prints.
     pub(crate) fn as_json(&self) -> Value {
         json!({

@@ -1,6 +1,7 @@
 //! Why no token could be had. What a person should do about it is told by whoever talks to the person.
 
 use crate::store::StoreError;
+use perennial_core::authorization::RedirectError;
 use perennial_core::connection::{Blocked, Fault};
 use perennial_core::profile::Purpose;
 use perennial_core::token_endpoint::Unreachable;
@@ -122,6 +123,9 @@ pub enum Error {
     /// The answer's id_token does not hold what it must; the answer is kept aside and not handed out (law 13).
     #[error("the answer's id_token is not believed: {0}; the answer is kept aside")]
     Unbelieved(String),
+    /// The browser came back without a code that may be used.
+    #[error(transparent)]
+    SignInFailed(#[from] RedirectError),
     /// A person must sign in again: nothing is kept that a grant could be obtained with.
     #[error("nothing is kept that a grant could be obtained with; a person must sign in")]
     SignInNeeded,

@@ -23,6 +23,7 @@ pub(crate) mod refresh;
 mod refresh_all;
 pub(crate) mod remove;
 pub(crate) mod rename;
+pub(crate) mod revoke;
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod schema;

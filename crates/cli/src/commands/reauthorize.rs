@@ -4,20 +4,23 @@
 use super::add;
 use crate::exit::Exit;
 use crate::place::Kind;
-use crate::secret_input::{self, ClientSecretSource, RequestTokenSource};
+use crate::secret_input::{self, ClientSecretSource, PrivateKeySource, RequestTokenSource, Source};
 use crate::session::Session;
+use crate::sign_in::{Way, WayArgs};
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::Keeper;
 use perennial::core::grant::Principal;
 use perennial::core::secret::{ClientSecret, RequestToken};
+use perennial::core::server::{ClientAuthentication, Server};
 use perennial::core::{Connection, UnixTime};
 use perennial::store::App;
 
-/// Obtain a new grant with a new company request token
+/// Obtain a new grant: a new company request token, or a new sign-in
 ///
 /// Identity and history stay. The old grant is kept until the new one has refreshed once. Without a request token the
-/// one that is kept is used again, where it is young and has uses left.
+/// one that is kept is used again, where it is young and has uses left. A connection of another kind is obtained the way
+/// that it was made for; the options name another one.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,6 +28,8 @@ Examples:
   perennial reauthorize acme --request-token-file token.txt
   perennial reauthorize acme --keep-grant    asks for a new client secret
   perennial reauthorize acme --keep-grant --client-secret-env SECRET
+  perennial reauthorize crm                  signs in anew in a browser
+  perennial reauthorize lee --otp lee@example.com
 
 A Web Services Administrator (Standard edition: Can Administer) makes a company
 request token, for the App ID of your app, at
@@ -42,7 +47,13 @@ pub(crate) struct Reauthorize {
     client_secret: ClientSecretSource,
 
     #[command(flatten)]
+    private_key: PrivateKeySource,
+
+    #[command(flatten)]
     request_token: RequestTokenSource,
+
+    #[command(flatten)]
+    way: WayArgs,
 
     /// The grant is well: only replace the client secret, and prove it by a refresh
     #[arg(long, conflicts_with_all = ["request_token_file", "request_token_env", "company"])]
@@ -55,7 +66,9 @@ pub(crate) struct Reauthorize {
 
 pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, Trouble> {
     session.start_log();
-    secret_input::check(&[args.client_secret.source(), args.request_token.source()])?;
+    let own = [args.client_secret.source(), args.private_key.source(), args.request_token.source()];
+    secret_input::check(&[own.to_vec(), args.way.sources()].concat())?;
+    let way = args.way.named()?;
     let keeper = session.keeper()?;
     let name = session.name(&keeper, args.name.as_deref())?;
     if session.place().kind == Kind::SapSample {
@@ -65,23 +78,69 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
     keeper.drain();
     let seen = keeper.connection(&name)?;
     let app = keeper.store().app(&name)?;
-    if args.keep_grant {
-        args.replace_secret(session, &keeper, &name, app)
-    } else {
-        args.obtain(session, &keeper, &seen, app)
+    match way.unwrap_or_else(|| usual_way(&seen, &app)) {
+        _ if args.keep_grant => args.replace_secret(session, &keeper, &seen, app),
+        Way::Company => args.obtain(session, &keeper, &seen, app),
+        way => args.sign_in(session, &keeper, &seen, app, way),
+    }
+}
+
+/// The way that the connection was made for.
+fn usual_way(seen: &Connection, app: &App) -> Way {
+    match &seen.server {
+        _ if seen.obtains_itself() => Way::Itself,
+        None if app.company.is_none() && app.request_token.is_none() && seen.held.is_some() => Way::Browser,
+        None => Way::Company,
+        Some(server) if server.authorization.is_some() => Way::Browser,
+        Some(_) => Way::Device,
     }
 }
 
 impl Reauthorize {
+    /// A new sign-in, and a new secret before it where one is given.
+    fn sign_in(
+        &self,
+        session: &Session,
+        keeper: &Keeper,
+        seen: &Connection,
+        mut app: App,
+        way: Way,
+    ) -> Result<Exit, Trouble> {
+        let before = app.clone();
+        if let Some(secret) = self.secret_of(seen).read()? {
+            app.client.secret = ClientSecret::new(secret.as_str());
+            keeper.put_app(&seen.name, &app, "replaced by a person: client secret")?;
+        }
+        if self.later {
+            return add::report(session, keeper, &seen.name, "stored; nothing was sent");
+        }
+        let hand_out = self
+            .way
+            .obtain(session, keeper, seen, way)
+            .map_err(|trouble| not_worked(keeper, &seen.name, trouble, &before, &app))?;
+        super::tell_warnings(session, &hand_out);
+        add::report(session, keeper, &seen.name, "a new grant is obtained")
+    }
+
+    /// Where the client's secret comes from: its private key, where it proves itself with one.
+    fn secret_of(&self, seen: &Connection) -> Source<'_> {
+        let by_key = |server: &Server| server.authentication == ClientAuthentication::PrivateKey;
+        if seen.server.as_ref().is_some_and(by_key) {
+            self.private_key.source()
+        } else {
+            self.client_secret.source()
+        }
+    }
+
     fn replace_secret(
         &self,
         session: &Session,
         keeper: &Keeper,
-        name: &str,
+        seen: &Connection,
         mut app: App,
     ) -> Result<Exit, Trouble> {
-        let before = app.clone();
-        app.client.secret = ClientSecret::new(self.client_secret.source().read_or_ask()?.as_str());
+        let (before, name) = (app.clone(), seen.name.as_str());
+        app.client.secret = ClientSecret::new(self.secret_of(seen).read_or_ask()?.as_str());
         keeper.put_app(name, &app, "client secret replaced")?;
         if self.later {
             return add::report(session, keeper, name, "the client secret is stored; nothing was sent");
@@ -166,6 +225,22 @@ fn uses_left(seen: &Connection, app: &App, now: UnixTime) -> u32 {
     } else {
         0
     }
+}
+
+/// What is left of the request token that is kept, in words; none where it is of no more use.
+pub(super) fn request_token_left(keeper: &Keeper, name: &str) -> Option<String> {
+    let (seen, app) = (keeper.connection(name).ok()?, keeper.store().app(name).ok()?);
+    let uses = uses_left(&seen, &app, keeper.now());
+    let life = i64::try_from(seen.profile.request_token_lifetime.as_secs()).ok()?;
+    let minutes = life.saturating_sub(keeper.now().since(app.known_since?)).max(0) / 60;
+    let plural = if uses == 1 { "" } else { "s" };
+    (uses > 0).then(|| {
+        format!(
+            "{} h {} min and {uses} use{plural} are left, counted from when it was given here",
+            minutes / 60,
+            minutes % 60
+        )
+    })
 }
 
 /// What was given is in the store, whatever the server says; but not a client secret that it calls wrong, for all

@@ -1,0 +1,307 @@
+//! Which authorization server: Concur where nobody says otherwise, one that describes itself, one whose endpoints are
+//! named, or one that a profile knows.
+
+use super::Way;
+use super::given::{check_parameters, pair};
+use crate::exit::Exit;
+use crate::secret_input::{PrivateKeySource, Source};
+use crate::session::Session;
+use crate::trouble::Trouble;
+use clap::Args;
+use perennial::core::connection::Obtaining;
+use perennial::core::profile::{Profile, concur::CONCUR, generic::GENERIC};
+use perennial::core::server::{ClientAuthentication, Endpoint, Server};
+use perennial::core::{Connection, Origin};
+use perennial::http::Http;
+use perennial::sign_in::discovery::discover;
+
+/// The server, as options.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServerArgs {
+    /// SAP Concur; what is meant when no server is named
+    #[arg(long, conflicts_with_all = ["issuer", "profile", "token_endpoint"], help_heading = "Server")]
+    pub(crate) concur: bool,
+
+    /// A server that describes itself (RFC 8414, OpenID Connect Discovery)
+    #[arg(long, value_name = "URL", conflicts_with = "token_endpoint", help_heading = "Server")]
+    pub(crate) issuer: Option<String>,
+
+    /// A provider that is known here: see perennial profiles
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    pub(crate) profile: Option<String>,
+
+    /// What the profile asks for, such as tenant=…
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "profile", help_heading = "Server")]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// The token endpoint of a server that does not describe itself
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) token_endpoint: Option<String>,
+
+    /// Its authorization endpoint
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) authorization_endpoint: Option<String>,
+
+    /// Its device authorization endpoint
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) device_endpoint: Option<String>,
+
+    /// Its revocation endpoint
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) revocation_endpoint: Option<String>,
+
+    /// Its introspection endpoint
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) introspection_endpoint: Option<String>,
+
+    /// Where its keys are
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) jwks_uri: Option<String>,
+
+    /// The base of the API that the tokens are for
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) api_base: Option<String>,
+
+    /// How the client proves who it is: client_secret_basic, client_secret_post, private_key_jwt or none
+    #[arg(long, value_name = "METHOD", value_parser = authentication, help_heading = "Server")]
+    pub(crate) client_auth: Option<ClientAuthentication>,
+
+    /// The id of the private key (kid)
+    #[arg(long, value_name = "ID", help_heading = "Server")]
+    pub(crate) key_id: Option<String>,
+
+    /// Whom the client's signed statements are for, where it is not the issuer
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub(crate) assertion_audience: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) private_key: PrivateKeySource,
+
+    /// The scope to ask for
+    #[arg(long, value_name = "WORDS", help_heading = "Server")]
+    pub(crate) scope: Option<String>,
+
+    /// A further parameter of the token request, such as audience=… or resource=…
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, help_heading = "Server")]
+    pub(crate) param: Vec<(String, String)>,
+}
+
+fn authentication(name: &str) -> Result<ClientAuthentication, String> {
+    let names = || ClientAuthentication::ALL.map(ClientAuthentication::as_str).join(", ");
+    ClientAuthentication::parse(name).ok_or_else(|| format!("there are: {}", names()))
+}
+
+/// A server that was found, and what it is known by.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) profile: &'static Profile,
+    /// None at Concur, whose endpoints lie below each base.
+    pub(crate) server: Option<Server>,
+    /// What it says that it can; empty where it does not say.
+    grants: Vec<String>,
+    /// False where it does not bear a code challenge.
+    pub(crate) takes_challenges: bool,
+    /// The scope that its profile asks for.
+    scope: Option<String>,
+}
+
+impl ServerArgs {
+    /// True when it is Concur.
+    pub(crate) fn is_concur(&self) -> bool {
+        let named = self.issuer.is_some() || self.token_endpoint.is_some();
+        !named && self.profile.as_deref().is_none_or(|name| name == CONCUR.name)
+    }
+
+    /// True when something about the server was named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.concur || !self.is_concur()
+    }
+
+    /// Where the private key comes from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        self.private_key.source()
+    }
+
+    /// Finds the server; asks it, where it describes itself.
+    pub(crate) fn find(&self, session: &Session) -> Result<Found, Trouble> {
+        check_parameters(&self.param)?;
+        if self.is_concur() {
+            self.check_fits_concur()?;
+            return Ok(Found {
+                profile: &CONCUR,
+                server: None,
+                grants: Vec::new(),
+                takes_challenges: true,
+                scope: None,
+            });
+        }
+        let mut found = match (&self.issuer, &self.token_endpoint) {
+            (Some(issuer), _) => self.ask(session, issuer)?,
+            (None, Some(token)) => Found {
+                profile: &GENERIC,
+                server: Some(Server {
+                    authentication: ClientAuthentication::Basic,
+                    ..Server::new(endpoint("token endpoint", token)?)
+                }),
+                grants: Vec::new(),
+                takes_challenges: true,
+                scope: None,
+            },
+            (None, None) => self.of_profile(session)?,
+        };
+        if let Some(server) = &mut found.server {
+            self.name_parts(server)?;
+        }
+        Ok(found)
+    }
+
+    fn check_fits_concur(&self) -> Result<(), Trouble> {
+        let is_generic = self.client_auth.is_some_and(|way| way != ClientAuthentication::Post)
+            || self.authorization_endpoint.is_some()
+            || self.private_key.source().is_named();
+        if is_generic {
+            return Err(Trouble::usage(
+                "this does not fit SAP Concur, which takes the client secret in the body and has its own endpoints",
+                "name the server: --issuer URL or --token-endpoint URL",
+            ));
+        }
+        Ok(())
+    }
+
+    fn ask(&self, session: &Session, issuer: &str) -> Result<Found, Trouble> {
+        let profile = match &self.profile {
+            Some(name) => known(name)?,
+            None => &GENERIC,
+        };
+        let http = Http::new(session.http_options());
+        let described = session.wait_alone(discover(&http, issuer))?.map_err(|error| {
+            Trouble::new(
+                Exit::PersonMustAct,
+                error.to_string(),
+                "name the issuer to the letter as the server does; or name its endpoints: --token-endpoint URL \
+                 --authorization-endpoint URL",
+            )
+        })?;
+        Ok(Found {
+            profile,
+            server: Some(described.server),
+            grants: described.grants,
+            takes_challenges: described.takes_challenges,
+            scope: profile.template.scope.map(str::to_owned),
+        })
+    }
+
+    fn of_profile(&self, session: &Session) -> Result<Found, Trouble> {
+        let name = self.profile.as_deref().unwrap_or_default();
+        let _ = session;
+        let profile = known(name)?;
+        Err(Trouble::usage(
+            format!("the profile {} names no endpoints", profile.name),
+            "name the server: --issuer URL",
+        ))
+    }
+
+    /// What is named goes before what was found.
+    fn name_parts(&self, server: &mut Server) -> Result<(), Trouble> {
+        let put = |place: &mut Option<Endpoint>, what: &str, named: &Option<String>| {
+            if let Some(address) = named {
+                *place = Some(endpoint(what, address)?);
+            }
+            Ok::<(), Trouble>(())
+        };
+        put(&mut server.authorization, "authorization endpoint", &self.authorization_endpoint)?;
+        put(&mut server.device_authorization, "device authorization endpoint", &self.device_endpoint)?;
+        put(&mut server.revocation, "revocation endpoint", &self.revocation_endpoint)?;
+        put(&mut server.introspection, "introspection endpoint", &self.introspection_endpoint)?;
+        put(&mut server.keys, "address of the keys", &self.jwks_uri)?;
+        if let Some(base) = &self.api_base {
+            let origin = Origin::parse(base);
+            server.api = Some(origin.map_err(|error| {
+                Trouble::usage(
+                    format!("the API base \"{base}\" {error}"),
+                    "write it as https://api.example.com",
+                )
+            })?);
+        }
+        if let Some(way) = self.client_auth {
+            server.authentication = way;
+        } else if self.private_key.source().is_named() {
+            server.authentication = ClientAuthentication::PrivateKey;
+        }
+        server.key_id = self.key_id.clone().or(server.key_id.take());
+        server.audience = self.assertion_audience.clone().or(server.audience.take());
+        Ok(())
+    }
+
+    /// What is asked for, and how.
+    pub(crate) fn obtaining(&self, found: &Found, way: perennial::core::connection::Way) -> Obtaining {
+        let scope = self.scope.clone().or_else(|| found.scope.clone());
+        Obtaining { way, scope, parameters: self.param.clone() }
+    }
+}
+
+impl Found {
+    /// A new connection at this server.
+    pub(crate) fn connection(&self, name: &str) -> Connection {
+        let connection = Connection::new(perennial::request_id(), name, self.profile);
+        match &self.server {
+            Some(server) => connection.at(server.clone()),
+            None => connection,
+        }
+    }
+
+    /// The way that is meant when none is named: in a browser, or on another device where there is no such page.
+    pub(crate) fn usual_way(&self) -> Result<Way, Trouble> {
+        match &self.server {
+            None => Ok(Way::Company),
+            Some(server) if server.authorization.is_some() => Ok(Way::Browser),
+            Some(server) if server.device_authorization.is_some() => Ok(Way::Device),
+            Some(_) => Err(Trouble::usage(
+                "the server has no page to sign in at, as far as is known here, so the way must be named",
+                "--app for the app itself; or name its page: --authorization-endpoint URL",
+            )),
+        }
+    }
+
+    /// True when the server takes no secret.
+    pub(crate) fn is_public(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.authentication == ClientAuthentication::None)
+    }
+
+    /// True when what is kept as the client's secret is a private key.
+    pub(crate) fn wants_private_key(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.authentication == ClientAuthentication::PrivateKey)
+    }
+
+    /// Says before a person begins that a server does not do what is wanted, where it says so.
+    pub(crate) fn check_takes(&self, way: Way) -> Result<(), Trouble> {
+        let grant = match way {
+            Way::Device => "urn:ietf:params:oauth:grant-type:device_code",
+            Way::Browser => "authorization_code",
+            _ => return Ok(()),
+        };
+        if self.grants.is_empty() || self.grants.iter().any(|taken| taken == grant) {
+            return Ok(());
+        }
+        let taken = self.grants.join(", ");
+        Err(Trouble::usage(
+            format!("the server does not take this grant; it takes: {taken}"),
+            "choose another way",
+        ))
+    }
+}
+
+fn known(name: &str) -> Result<&'static Profile, Trouble> {
+    Profile::named(name)
+        .ok_or_else(|| Trouble::usage(format!("no profile is called \"{name}\""), "see: perennial profiles"))
+}
+
+fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {
+    let wrong = |error| {
+        Trouble::usage(
+            format!("the {what} \"{address}\" {error}"),
+            "write it as https://login.example.com/path",
+        )
+    };
+    Endpoint::parse(address).map_err(wrong)
+}
