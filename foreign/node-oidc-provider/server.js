@@ -22,6 +22,10 @@ URL.parse ??= (text, base) => {
   }
 };
 
+// What the provider has to say belongs on stderr.
+console.log = console.error;
+console.info = console.error;
+
 const { values: options } = parseArgs({
   options: {
     packages: { type: 'string', default: fileURLToPath(new URL('.', import.meta.url)) },
@@ -33,9 +37,9 @@ const { default: Provider } = await import(pathToFileURL(installed.resolve('oidc
 
 const secret = () => randomBytes(24).toString('base64url');
 const callback = 'http://127.0.0.1/callback';
-const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
-const [signing, assertion] = [rsa(), rsa()];
-const jwk = (key, kid) => ({ ...key.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' });
+const signing = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const assertion = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const jwk = (key, kid, alg) => ({ ...key.export({ format: 'jwk' }), kid, alg, use: 'sig' });
 
 // ---- who may ask ----
 
@@ -50,8 +54,8 @@ const clients = [
     ...person,
     client_id: 'key',
     token_endpoint_auth_method: 'private_key_jwt',
-    token_endpoint_auth_signing_alg: 'RS256',
-    jwks: { keys: [jwk(assertion.publicKey, 'key-1')] },
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks: { keys: [jwk(assertion.publicKey, 'key-1', 'ES256')] },
   },
 ];
 for (const client of clients) {
@@ -65,7 +69,7 @@ for (const client of clients) {
 function provide(issuer) {
   const provider = new Provider(issuer, {
     clients,
-    jwks: { keys: [jwk(signing.privateKey, 'signing-1')] },
+    jwks: { keys: [jwk(signing.privateKey, 'signing-1', 'RS256')] },
     cookies: { keys: [secret()] },
     scopes: ['openid', 'offline_access', 'read', 'write'],
     responseTypes: ['code'],
@@ -158,7 +162,8 @@ server.listen(0, '127.0.0.1', () => {
   });
   const secrets = Object.fromEntries(clients.map((client) => [client.client_id, client.client_secret]));
   const key = assertion.privateKey.export({ type: 'pkcs8', format: 'pem' });
-  console.log(JSON.stringify({ issuer, stats: `${issuer}/stats`, redirect_uri: callback, secrets, key, key_id: 'key-1' }));
+  const ready = { issuer, stats: `${issuer}/stats`, redirect_uri: callback, secrets, key, key_id: 'key-1' };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
 });
 
 process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume();

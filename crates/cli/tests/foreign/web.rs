@@ -76,7 +76,7 @@ pub(crate) fn send(
     }
     request.push_str("\r\n");
     request.push_str(&body.unwrap_or_default());
-    let mut stream = TcpStream::connect((host, port)).expect("somebody listens");
+    let mut stream = TcpStream::connect((host, port)).unwrap_or_else(|error| panic!("{to}: {error}"));
     stream.write_all(request.as_bytes()).expect("it can be sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
