@@ -50,7 +50,7 @@ impl Anew {
     /// Of a connection that is kept.
     pub(crate) fn of(seen: &Connection, app: &App) -> Self {
         // Of a server that no profile knows, its address says more.
-        let issuer = seen.server.as_ref().filter(|_| seen.profile.name == GENERIC.name).map(Server::identity);
+        let issuer = seen.server.as_ref().filter(|_| seen.profile.name == GENERIC.name).map(Server::name);
         let title = issuer.unwrap_or_else(|| seen.profile.title.to_owned());
         match &seen.server {
             _ if seen.obtains_itself() => Self::Itself(title),

@@ -1,7 +1,5 @@
 //! An app that speaks for itself: no person, no refresh token, and a valid access token all the same.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::Expire;

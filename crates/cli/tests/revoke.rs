@@ -1,8 +1,6 @@
 //! `perennial revoke` and `remove --revoke`: the server ends the grant, a person is told what that means, and what is held
 //! stays.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
-
 mod support;
 
 use perennial_sandbox::Expire;
@@ -19,7 +17,12 @@ fn world() -> World {
 fn nobody_is_revoked_without_being_asked() {
     let world = world();
     let ended = world.keep(&["revoke", "acme"]);
-    ended.is_trouble(&world, 2, "nobody is there to be asked whether acme is to be revoked", "perennial revoke acme --yes");
+    ended.is_trouble(
+        &world,
+        2,
+        "nobody is there to be asked whether acme is to be revoked",
+        "perennial revoke acme --yes",
+    );
     assert_eq!(world.status_of("acme")["state"], "held");
 }
 
@@ -90,7 +93,10 @@ fn certification_shows_its_evidence_and_no_secret() {
         ended.shows_none_of(&world.sandbox.secrets());
         let page: Value = serde_json::from_str(&ended.stdout).expect("JSON");
         let row = |row: &Value| {
-            (row["asks"].as_str().expect("a row").to_owned(), row["standing"].as_str().expect("a row").to_owned())
+            (
+                row["asks"].as_str().expect("a row").to_owned(),
+                row["standing"].as_str().expect("a row").to_owned(),
+            )
         };
         page["rows"].as_array().expect("rows").iter().map(row).collect()
     };
@@ -99,7 +105,9 @@ fn certification_shows_its_evidence_and_no_secret() {
     };
     assert_eq!(rows(&world).len(), 7);
     assert_eq!(standing(&world, "geolocation"), "shown");
-    for asks in ["refresh token is stored", "expiry date", "revoked", "correlation id", "in an EU", "seven days"] {
+    for asks in
+        ["refresh token is stored", "expiry date", "revoked", "correlation id", "in an EU", "seven days"]
+    {
         assert_eq!(standing(&world, asks), "not seen yet", "{asks}");
     }
     world.keep_ok(&["refresh", "acme"]);

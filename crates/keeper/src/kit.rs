@@ -222,6 +222,14 @@ impl Kit {
         Ok(standing.check(&self.store.address(), seen, purpose)?)
     }
 
+    /// What a person gave for one connection lands in no other that has taken its name meanwhile (law 13).
+    pub(crate) fn check_meant(&self, seen: &Connection, cause: &Cause) -> Result<(), Error> {
+        match cause {
+            Cause::Given { connection, .. } if *connection != seen.id => Err(Error::OtherConnection),
+            _ => Ok(()),
+        }
+    }
+
     /// Why nothing may be tried, with what went wrong last.
     pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
         Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }

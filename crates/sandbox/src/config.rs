@@ -27,6 +27,8 @@ pub struct Config {
     pub request_token_uses: u32,
     /// How long a request token lives.
     pub request_token_lifetime: Duration,
+    /// The redirect URIs of the app beside those of this machine (`http` on loopback), which are always taken.
+    pub redirect_uris: Vec<String>,
 }
 
 impl Default for Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             seed: None,
             request_token_uses: 5,
             request_token_lifetime: Duration::from_secs(DAY),
+            redirect_uris: Vec::new(),
         }
     }
 }
@@ -77,6 +80,8 @@ pub enum Expire {
     Refresh,
     /// Every request token issued so far.
     RequestToken,
+    /// Every authorization code issued so far.
+    Code,
 }
 
 /// A word that names none of the choices.

@@ -28,6 +28,10 @@ impl Refusal {
         Refusal { code, detail: Some(detail), geolocation: None }
     }
 
+    pub(crate) fn code(&self) -> u32 {
+        self.code
+    }
+
     pub(crate) fn with_geolocation(self, geolocation: Option<String>) -> Refusal {
         Refusal { geolocation, ..self }
     }

@@ -27,6 +27,7 @@ struct RequestToken {
 }
 
 struct Grant {
+    principal: Principal,
     revoked: bool,
     expires: u64,
     refreshes: u64,
@@ -41,10 +42,23 @@ struct AccessToken {
 }
 
 /// Whom an access token speaks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Principal {
     Company,
     App,
+    /// By the number among the users.
+    User(usize),
+}
+
+impl Principal {
+    /// The word in `concur.type`.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Principal::Company => "company",
+            Principal::App => "app",
+            Principal::User(_) => "user",
+        }
+    }
 }
 
 /// A grant that was given.
@@ -55,6 +69,10 @@ pub(crate) struct Granted {
     pub(crate) refresh_token: Option<String>,
     pub(crate) refresh_expires: u64,
     pub(crate) rotated: bool,
+    /// The number of the grant; the app itself has none.
+    pub(crate) grant: Option<usize>,
+    /// What the authorization request wants to find again in the id_token.
+    pub(crate) nonce: Option<String>,
 }
 
 /// A refusal, and whether a superseded refresh token was the reason.
@@ -117,10 +135,18 @@ impl Ledger {
             return Err(Refusal::new(19).into());
         }
         presented.uses_left -= 1;
-        if self.config.regrant == Regrant::Invalidate {
-            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
-        }
-        Ok(self.grant(scope, now))
+        Ok(self.grant(Principal::Company, scope, now))
+    }
+
+    /// A grant for someone who has shown to be this principal.
+    pub(crate) fn give(
+        &mut self,
+        principal: Principal,
+        scope: Option<&str>,
+        now: u64,
+    ) -> Result<Granted, Refused> {
+        let scope = narrowed(scope)?;
+        Ok(self.grant(principal, scope, now))
     }
 
     /// The refresh grant.
@@ -146,11 +172,13 @@ impl Ledger {
         let rotated = self.rotate(number, presented);
         let grant = &self.grants[number];
         Ok(Granted {
-            principal: Principal::Company,
+            principal: grant.principal,
             scope,
             refresh_token: Some(grant.current.clone()),
             refresh_expires: grant.expires,
             rotated,
+            grant: Some(number),
+            nonce: None,
         })
     }
 
@@ -162,6 +190,8 @@ impl Ledger {
             refresh_token: None,
             refresh_expires: 0,
             rotated: false,
+            grant: None,
+            nonce: None,
         })
     }
 
@@ -181,9 +211,13 @@ impl Ledger {
 
     /// Ends every refresh token of the principal; access tokens live on until they expire.
     pub(crate) fn revoke(&mut self, principal: Principal) {
-        if principal == Principal::Company {
-            self.grants.iter_mut().for_each(|grant| grant.revoked = true);
-        }
+        let theirs = self.grants.iter_mut().filter(|grant| grant.principal == principal);
+        theirs.for_each(|grant| grant.revoked = true);
+    }
+
+    /// Ends one grant.
+    pub(crate) fn revoke_grant(&mut self, number: usize) {
+        self.grants[number].revoked = true;
     }
 
     /// Every request token and every refresh token ever issued.
@@ -195,15 +229,21 @@ impl Ledger {
         match what {
             Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),
             Expire::Refresh => self.grants.iter_mut().for_each(|grant| grant.expires = 0),
+            // These stand in a ledger of their own.
+            Expire::Code => {}
             Expire::RequestToken => self.request_tokens.values_mut().for_each(|token| token.expires = 0),
         }
     }
 
-    fn grant(&mut self, scope: String, now: u64) -> Granted {
+    fn grant(&mut self, principal: Principal, scope: String, now: u64) -> Granted {
+        if self.config.regrant == Regrant::Invalidate {
+            self.revoke(principal);
+        }
         let token = self.ids.next();
         let expires = now.saturating_add(self.config.refresh_lifetime.as_secs());
         self.refresh_tokens.insert(token.clone(), self.grants.len());
         self.grants.push(Grant {
+            principal,
             revoked: false,
             expires,
             refreshes: 0,
@@ -211,11 +251,13 @@ impl Ledger {
             previous: None,
         });
         Granted {
-            principal: Principal::Company,
+            principal,
             scope,
             refresh_token: Some(token),
             refresh_expires: expires,
             rotated: false,
+            grant: Some(self.grants.len() - 1),
+            nonce: None,
         }
     }
 
@@ -251,7 +293,7 @@ fn one_in_three(seed: &Seed, grant: usize, refresh: u64) -> bool {
     u64::from(drawn[0]) % 3 == refresh % 3
 }
 
-fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
+pub(crate) fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
     let Some(asked) = asked else { return Ok(SCOPE.to_owned()) };
     let known = |word: &str| SCOPE.split(' ').any(|granted| granted == word);
     if asked.split_ascii_whitespace().all(known) { Ok(asked.to_owned()) } else { Err(Refusal::new(54)) }

@@ -8,6 +8,10 @@
 //! config       what can be chosen, and the two policies rotate and regrant
 //! server       accept, TLS, one task a connection; resets and cuts end here
 //! token        POST /oauth2/v0/token: the request's form, and the answer
+//! client, form what every request of a client has to be; the parameters of a request
+//! authorize    the page on which a person signs in; codes: what comes of it; page: HTML
+//! users        the people who can sign in
+//! centres      the data centres that share one world
 //! ledger       what has been issued and what is still good; takes `now` as an argument
 //! errors       Concur's error codes, and the HTTP status chosen for each
 //! faults       the queue of faults: read, checked, drawn
@@ -22,23 +26,31 @@
 
 mod answer;
 mod api;
+mod authorize;
 mod body;
+mod centres;
 mod certificate;
+mod client;
+mod codes;
 mod config;
 mod control;
 mod credentials;
 mod distort;
 mod errors;
 mod faults;
+mod form;
 mod ids;
 mod jwt;
 mod ledger;
+mod page;
 mod sandbox;
 mod server;
 mod stats;
 mod token;
+mod users;
 mod world;
 
 pub use config::{Config, Expire, Regrant, Rotate, UnknownChoice};
 pub use sandbox::{Ready, Sandbox, StartError};
 pub use stats::Stats;
+pub use users::User;

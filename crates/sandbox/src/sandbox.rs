@@ -5,6 +5,7 @@ use crate::config::{Config, Expire};
 use crate::ids::Seed;
 use crate::jwt::{Signer, SigningFailed};
 use crate::stats::Stats;
+use crate::users::User;
 use crate::world::World;
 use crate::{credentials, server};
 use rustls::ServerConfig;
@@ -40,6 +41,8 @@ pub struct Ready {
     pub company_uuid: String,
     /// A request token that has not been used.
     pub request_token: String,
+    /// The people who can sign in: first Ann, then Bob.
+    pub users: Vec<User>,
 }
 
 /// Why a sandbox did not start.
@@ -83,6 +86,7 @@ impl Sandbox {
             client_secret: world.client_secret.clone(),
             company_uuid: world.company_uuid.clone(),
             request_token: world.mint_request_token(false),
+            users: world.users.all().to_vec(),
         };
         let (stop, stopped) = oneshot::channel();
         let thread = spawn(listener, tls, Arc::clone(&world), stopped).map_err(StartError::Thread)?;
@@ -124,11 +128,13 @@ impl Sandbox {
         self.world.mint_request_token(false)
     }
 
-    /// Every request token and refresh token that was issued so far, and the client secret: for tests that look where
-    /// none of them may be. Access tokens are kept by digest alone.
+    /// Every request token, refresh token and code that was issued so far, the client secret and the users' passwords: for
+    /// tests that look where none of them may be. Access tokens are kept by digest alone.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.world.ledger().secrets();
+        secrets.extend(self.world.codes().secrets());
         secrets.push(self.ready.client_secret.clone());
+        secrets.extend(self.ready.users.iter().map(|user| user.password.clone()));
         secrets
     }
 
@@ -169,6 +175,7 @@ impl fmt::Debug for Ready {
             .field("base_uri", &self.base_uri)
             .field("app_id", &self.app_id)
             .field("company_uuid", &self.company_uuid)
+            .field("users", &self.users)
             .field("client_secret", &"[redacted]")
             .field("request_token", &"[redacted]")
             .finish_non_exhaustive()

@@ -2,8 +2,9 @@
 //! touching another.
 
 use crate::answer::Answer;
+use crate::centres::Here;
 use crate::world::World;
-use crate::{api, control, token};
+use crate::{api, authorize, control, token};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -85,6 +86,7 @@ pub(crate) async fn serve(
 fn routes(world: Arc<World>) -> Router {
     Router::new()
         .route("/oauth2/v0/token", post(token::token))
+        .route("/oauth2/v0/authorize", get(authorize::show).post(authorize::decide))
         .route("/oauth2/v0/jwks", get(api::jwks))
         .route("/app-mgmt/v0/connections", delete(api::revoke))
         .route("/profile/identity/v4/Users", get(api::users))
@@ -142,6 +144,7 @@ async fn respond(
     line: Line,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(line);
+    request.extensions_mut().insert(Here(0));
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
     let mut response = router.call(request).await?;
     let correlation_id = correlation_id.or_else(|| HeaderValue::try_from(world.correlation_id()).ok());

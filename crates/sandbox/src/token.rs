@@ -2,9 +2,13 @@
 
 use crate::answer::Answer;
 use crate::body::Held;
+use crate::centres::Here;
+use crate::client::{authenticate, check_format};
+use crate::codes::NotTaken;
 use crate::distort;
 use crate::errors::Refusal;
 use crate::faults::Place;
+use crate::form::Form;
 use crate::jwt::{SigningFailed, at_hash};
 use crate::ledger::{Granted, Principal, Refused};
 use crate::server::Line;
@@ -12,7 +16,6 @@ use crate::world::{World, now};
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
@@ -32,6 +35,7 @@ const GRANTS: [&str; 5] = ["password", "refresh_token", "client_credentials", "a
 pub(crate) async fn token(
     State(world): State<Arc<World>>,
     Extension(line): Extension<Line>,
+    Extension(here): Extension<Here>,
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
@@ -40,12 +44,18 @@ pub(crate) async fn token(
         _ => return too_long().into_response(),
     };
     let form = Form::read(&body);
-    let grant = form.grant();
+    let grant = grant_of(&form);
     let in_flight = world.counters.enter(grant);
     let fault = world.faults().draw(Place::Token, grant);
-    let normal = || process(&world, &parts, &form);
+    let normal = || process(&world, here, &parts, &form);
     let response = distort::answer(fault, &world, &line, normal).await;
     response.map(|body| Held::body(body, in_flight))
+}
+
+/// The grant that is asked for, as one of the words that are counted.
+fn grant_of(form: &Form) -> &'static str {
+    let Some(named) = form.get("grant_type") else { return "(none)" };
+    GRANTS.into_iter().find(|grant| *grant == named).unwrap_or("(unknown)")
 }
 
 fn too_long() -> Answer {
@@ -53,9 +63,9 @@ fn too_long() -> Answer {
 }
 
 /// The whole of the endpoint's own behaviour; faults come on top.
-fn process(world: &World, parts: &Parts, form: &Form) -> Answer {
+fn process(world: &World, here: Here, parts: &Parts, form: &Form) -> Answer {
     let outcome = check_format(parts, form)
-        .and_then(|()| authenticate(world, form))
+        .and_then(|()| authenticate(world, here, form))
         .map_err(Refused::from)
         .and_then(|()| decide(world, form));
     match outcome {
@@ -72,42 +82,11 @@ fn process(world: &World, parts: &Parts, form: &Form) -> Answer {
     }
 }
 
-/// The form as it must arrive: its exact media type, its length told beforehand, nothing in the URL, nothing twice.
-fn check_format(parts: &Parts, form: &Form) -> Result<(), Refusal> {
-    let media_type = parts.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
-    if media_type.as_deref() != Some(b"application/x-www-form-urlencoded") {
-        let detail = "the Content-Type must be application/x-www-form-urlencoded, and have no parameter";
-        return Err(Refusal::because(135, detail));
-    }
-    if parts.headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Refusal::because(135, "chunked transfer encoding is not supported"));
-    }
-    if parts.uri.query().is_some() {
-        return Err(Refusal::because(135, "parameters belong into the body, not into the URL"));
-    }
-    if form.has_duplicates() {
-        return Err(Refusal::because(135, "a parameter stands in the form more than once"));
-    }
-    Ok(())
-}
-
-/// The client is authenticated by the form alone; what an Authorization header says is not read.
-fn authenticate(world: &World, form: &Form) -> Result<(), Refusal> {
-    let id = form.get("client_id").ok_or(Refusal::new(62))?;
-    let secret = form.get("client_secret").ok_or(Refusal::new(63))?;
-    if !id.eq_ignore_ascii_case(&world.app_id) {
-        return Err(Refusal::new(61));
-    }
-    if secret != world.client_secret {
-        return Err(Refusal::new(64));
-    }
-    Ok(())
-}
-
 fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
     match form.get("grant_type").ok_or(Refusal::new(65))? {
         "password" => password(world, form),
         "refresh_token" => refresh(world, form),
+        "authorization_code" => authorization_code(world, form),
         "client_credentials" => world.ledger().app(form.get("scope")),
         _ => Err(Refusal::new(60).into()),
     }
@@ -118,12 +97,38 @@ fn password(world: &World, form: &Form) -> Result<Granted, Refused> {
     let password = form.get("password").ok_or(Refusal::new(52))?;
     match form.get("credtype").unwrap_or("password") {
         "authtoken" => {}
-        "password" => return Err(Refusal::because(60, "the app may not sign users in by password").into()),
+        "password" => return user_password(world, form, username, password),
         _ => return Err(Refusal::new(120).into()),
     }
     let right_company = username.eq_ignore_ascii_case(&world.company_uuid);
     let granted = world.ledger().company(right_company, password, form.get("scope"), now())?;
     world.counters.count(|stats| stats.request_token_uses += 1);
+    Ok(granted)
+}
+
+/// The user grant: a login and a password for a refresh token.
+fn user_password(world: &World, form: &Form, login: &str, password: &str) -> Result<Granted, Refused> {
+    let user = world.users.find(login)?;
+    world.users.check(user, password)?;
+    world.ledger().give(Principal::User(user), form.get("scope"), now())
+}
+
+fn authorization_code(world: &World, form: &Form) -> Result<Granted, Refused> {
+    let code = form.get("code").ok_or(Refusal::new(101))?;
+    let redirect_uri = form.get("redirect_uri").ok_or(Refusal::new(102))?;
+    let mut codes = world.codes();
+    let approved = match codes.take(code, redirect_uri, form.get("code_verifier"), now()) {
+        Ok(approved) => approved,
+        Err(NotTaken::Refused(refusal)) => return Err(refusal.into()),
+        Err(NotTaken::Again(grant)) => {
+            grant.into_iter().for_each(|grant| world.ledger().revoke_grant(grant));
+            return Err(Refusal::because(103, "the authorization code has been used before").into());
+        }
+    };
+    let user = Principal::User(approved.user);
+    let mut granted = world.ledger().give(user, approved.scope.as_deref(), now())?;
+    codes.led_to(code, granted.grant);
+    granted.nonce = approved.nonce;
     Ok(granted)
 }
 
@@ -181,14 +186,14 @@ impl Claims<'_> {
     fn identity(&self, access_token: &str) -> Value {
         let mut claims = self.common();
         claims["at_hash"] = json!(at_hash(access_token));
+        if let Some(nonce) = &self.granted.nonce {
+            claims["nonce"] = json!(nonce);
+        }
         claims
     }
 
     fn common(&self) -> Value {
-        let (kind, subject) = match self.granted.principal {
-            Principal::Company => ("company", &self.world.company_uuid),
-            Principal::App => ("app", &self.world.app_id),
-        };
+        let subject = self.world.subject(self.granted.principal);
         json!({
             "aud": self.world.app_id,
             "sub": subject,
@@ -196,33 +201,9 @@ impl Claims<'_> {
             "iat": self.now,
             "nbf": self.now,
             "exp": self.expires,
-            "concur.type": kind,
+            "concur.type": self.granted.principal.kind(),
             "concur.version": 3,
             "concur.profile": format!("{}/profile/v1/principals/{subject}", self.world.base_uri),
         })
-    }
-}
-
-/// The parameters of a request, in their order. An empty value counts as a missing one (RFC 6749, section 3.2).
-struct Form(Vec<(String, String)>);
-
-impl Form {
-    fn read(body: &[u8]) -> Form {
-        Form(form_urlencoded::parse(body).into_owned().collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
-    }
-
-    fn grant(&self) -> &'static str {
-        let Some(named) = self.get("grant_type") else { return "(none)" };
-        GRANTS.into_iter().find(|grant| *grant == named).unwrap_or("(unknown)")
-    }
-
-    fn has_duplicates(&self) -> bool {
-        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        names.windows(2).any(|pair| pair[0] == pair[1])
     }
 }

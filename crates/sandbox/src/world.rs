@@ -1,25 +1,31 @@
 //! What all connections of one sandbox share.
 
+use crate::centres::Here;
+use crate::codes::Codes;
 use crate::config::{Config, Expire};
 use crate::faults::Faults;
 use crate::ids::{Ids, Seed};
 use crate::jwt::Signer;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Principal};
 use crate::stats::Counters;
+use crate::users::Users;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub(crate) struct World {
+    pub(crate) config: Config,
     pub(crate) base_uri: String,
     pub(crate) app_id: String,
     pub(crate) client_secret: String,
     pub(crate) company_uuid: String,
+    pub(crate) users: Users,
     pub(crate) access_lifetime: Duration,
     pub(crate) signer: &'static Signer,
     pub(crate) counters: Counters,
     ledger: Mutex<Ledger>,
+    codes: Mutex<Codes>,
     faults: Mutex<Faults>,
     token_ids: Mutex<Ids>,
     correlation_ids: Mutex<Ids>,
@@ -32,14 +38,17 @@ impl World {
     pub(crate) fn new(config: Config, base_uri: String, seed: &Seed, signer: &'static Signer) -> World {
         let mut identity = seed.stream("identity");
         World {
+            config: config.clone(),
             base_uri,
             app_id: format!("{APP_ID_MARK}{}", &identity.next()[APP_ID_MARK.len()..]),
             client_secret: identity.next(),
             company_uuid: identity.next(),
+            users: Users::new(seed),
             access_lifetime: config.access_lifetime,
             signer,
             counters: Counters::default(),
             ledger: Mutex::new(Ledger::new(config, seed)),
+            codes: Mutex::new(Codes::new(seed)),
             faults: Mutex::default(),
             token_ids: Mutex::new(seed.stream("jti")),
             correlation_ids: Mutex::new(seed.stream("correlation")),
@@ -50,8 +59,26 @@ impl World {
         locked(&self.ledger)
     }
 
+    pub(crate) fn codes(&self) -> MutexGuard<'_, Codes> {
+        locked(&self.codes)
+    }
+
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    /// The base URI of the centre that a request came to.
+    pub(crate) fn base_uri(&self, _here: Here) -> &str {
+        &self.base_uri
+    }
+
+    /// The identifier in the `sub` of the principal's tokens.
+    pub(crate) fn subject(&self, principal: Principal) -> &str {
+        match principal {
+            Principal::Company => &self.company_uuid,
+            Principal::App => &self.app_id,
+            Principal::User(number) => &self.users.all()[number].uuid,
+        }
     }
 
     pub(crate) fn token_id(&self) -> String {
@@ -67,7 +94,10 @@ impl World {
     }
 
     pub(crate) fn expire(&self, what: Expire) {
-        self.ledger().expire(what);
+        match what {
+            Expire::Code => self.codes().expire(),
+            _ => self.ledger().expire(what),
+        }
     }
 
     /// Where the principal lives: here. A client that came by one of the real names, by a hosts override, is told

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Run an emulation of Concur's OAuth service on this machine
 ///
 /// For people who have no Concur tenant, and for tests. When it is ready it prints one line of JSON: base_uri, ca_cert,
-/// app_id, client_secret, company_uuid, request_token. Faults are made by POST /sandbox/faults: see docs/sandbox.md.
+/// app_id, client_secret, company_uuid, request_token, users. Faults are made by POST /sandbox/faults: see docs/sandbox.md.
 #[derive(Args, Debug)]
 #[command(
     name = "sandbox",
@@ -74,6 +74,11 @@ pub(crate) fn carry_out(session: &Session, args: &SandboxArgs) -> Result<Exit, T
         "client_secret": ready.client_secret,
         "company_uuid": ready.company_uuid,
         "request_token": ready.request_token,
+        "users": ready.users.iter().map(|user| json!({
+            "login": user.login,
+            "password": user.password,
+            "uuid": user.uuid,
+        })).collect::<Vec<_>>(),
     });
     session.printer.data(&format!("{line}\n"))?;
     session.printer.note("the sandbox is ready; Ctrl-C ends it");

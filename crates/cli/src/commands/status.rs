@@ -204,7 +204,7 @@ pub(crate) fn as_json(keeper: &Keeper, connection: &Connection) -> Value {
         "state": keeper.state(connection).as_str(),
         "principal": connection.principal.as_ref().map(ToString::to_string),
         "way": connection.obtaining.way.as_str(),
-        "issuer": connection.server.as_ref().map(Server::identity),
+        "issuer": connection.server.as_ref().map(Server::name),
         "base_uri": connection.held.as_ref().map(|held| held.base.to_string()),
         "access_expires_at": times.access.map(|expiry| rfc3339(expiry.at())),
         "refresh_expires_at": times.refresh.map(|expiry| rfc3339(expiry.at())),

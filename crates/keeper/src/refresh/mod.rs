@@ -18,7 +18,7 @@ use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim};
 use chances::{Chances, of_write};
-use perennial_core::connection::{Blocked, Condition, Decision, Version};
+use perennial_core::connection::{Blocked, Cause, Condition, Decision, Version};
 use perennial_core::profile::Purpose;
 use perennial_core::{Connection, Grant, Origin};
 use present::{Outcome, Presentation};
@@ -32,6 +32,7 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &seen)) {
         return Ok(hand_out);
     }
+    kit.check_meant(&seen, &order.cause)?;
     let purpose = match kit.decide(&seen, &order.cause) {
         Decision::Fly(purpose) => purpose,
         other => return kit.grounded(&seen, &other),
@@ -120,11 +121,15 @@ impl Flight<'_> {
             self.seen = adopted;
         }
         failpoint::pass("looked_again");
-        if !self.seen.version().same_tokens(&looked)
+        // What is good once is not left lying because a sibling has refreshed; the decision below looks for more.
+        let is_given = matches!(self.order.cause, Cause::Given { .. });
+        if !is_given
+            && !self.seen.version().same_tokens(&looked)
             && let Some(hand_out) = HandOut::of(&self.seen, kit.now())
         {
             return Ok(ControlFlow::Break(hand_out));
         }
+        kit.check_meant(&self.seen, &self.order.cause)?;
         match kit.decide(&self.seen, &self.order.cause) {
             Decision::Fly(purpose) => {
                 kit.check_standing(&self.seen, purpose)?;

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine as _};
 use perennial_sandbox::{Config, Ready, Sandbox};
 use serde_json::{Value, json};
 use std::io::{self, Read as _, Write as _};
@@ -49,6 +50,20 @@ impl Answer {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// A parameter of the address that this redirect leads to.
+    pub(crate) fn led_to(&self, name: &str) -> Option<String> {
+        let (_, query) = self.header("location")?.split_once('?')?;
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
+    }
+
+    /// A claim of one of the tokens in the answer, read without a look at the signature.
+    pub(crate) fn claim(&self, token: &str, name: &str) -> Value {
+        let token = self.text(token);
+        let payload = BASE64.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&payload).unwrap()[name].clone()
     }
 
     pub(crate) fn text(&self, member: &str) -> String {
@@ -153,6 +168,44 @@ pub(crate) fn refresh(sandbox: &Sandbox, refresh_token: &str) -> Answer {
 pub(crate) fn call(sandbox: &Sandbox, method: &str, target: &str, access_token: &str) -> Answer {
     let bearer = format!("authorization: Bearer {access_token}");
     send(sandbox, method, target, &[&bearer], "").unwrap()
+}
+
+pub(crate) fn get(sandbox: &Sandbox, target: &str) -> Answer {
+    send(sandbox, "GET", target, &[], "").unwrap()
+}
+
+/// Posts a form, with these fields encoded.
+pub(crate) fn post<N: AsRef<str>, V: AsRef<str>>(
+    sandbox: &Sandbox,
+    target: &str,
+    fields: &[(N, V)],
+) -> Answer {
+    send(sandbox, "POST", target, &[FORM], &query(fields)).unwrap()
+}
+
+/// These fields, encoded.
+pub(crate) fn query<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// The sandbox's own client, ahead of these fields.
+pub(crate) fn as_client<'a>(ready: &'a Ready, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let client = [("client_id", ready.app_id.as_str()), ("client_secret", ready.client_secret.as_str())];
+    [&client, fields].concat()
+}
+
+/// The hidden fields of a page, as a browser would send them.
+pub(crate) fn hidden_fields(page: &Answer) -> Vec<(String, String)> {
+    let html = String::from_utf8(page.body.clone()).unwrap();
+    let attribute = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\"")).unwrap();
+        let (value, _) = rest.split_once('"').unwrap();
+        [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
+            .iter()
+            .fold(value.to_owned(), |text, (from, to)| text.replace(from, to))
+    };
+    let hidden = html.lines().filter(|line| line.contains("type=\"hidden\""));
+    hidden.map(|line| (attribute(line, "name"), attribute(line, "value"))).collect()
 }
 
 pub(crate) const USERS: &str = "/profile/identity/v4/Users/";

@@ -189,6 +189,7 @@ fn opened(report: &mut Report<'_>, doctor: &Doctor, choice: &Choice, store: &Ope
             standing(report, store.shared().as_ref(), seen.is_strict);
             if !doctor.offline {
                 network::look(report, seen.bases);
+                network::ask_about(report, &keeper, &seen.to_be_asked_about);
             }
         }
         Err(trouble) => report.trouble("place", trouble),

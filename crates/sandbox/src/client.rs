@@ -1,0 +1,43 @@
+//! What every request of a client to the server itself has to be: its format, and the client's authentication.
+
+use crate::centres::Here;
+use crate::errors::Refusal;
+use crate::form::Form;
+use crate::world::World;
+use axum::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use axum::http::request::Parts;
+
+/// The form as it must arrive: its exact media type, its length told beforehand, nothing in the URL, nothing twice.
+pub(crate) fn check_format(parts: &Parts, form: &Form) -> Result<(), Refusal> {
+    let media_type = parts.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+    if media_type.as_deref() != Some(b"application/x-www-form-urlencoded") {
+        let detail = "the Content-Type must be application/x-www-form-urlencoded, and have no parameter";
+        return Err(Refusal::because(135, detail));
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::because(135, "chunked transfer encoding is not supported"));
+    }
+    if parts.uri.query().is_some() {
+        return Err(Refusal::because(135, "parameters belong into the body, not into the URL"));
+    }
+    if form.has_duplicates() {
+        return Err(Refusal::because(135, "a parameter stands in the form more than once"));
+    }
+    Ok(())
+}
+
+/// The client is authenticated by the form alone; what an Authorization header says is not read.
+pub(crate) fn authenticate(world: &World, here: Here, form: &Form) -> Result<(), Refusal> {
+    let id = form.get("client_id").ok_or(Refusal::new(62))?;
+    let secret = form.get("client_secret").ok_or(Refusal::new(63))?;
+    check_id(world, here, id)?;
+    if secret != world.client_secret {
+        return Err(Refusal::new(64));
+    }
+    Ok(())
+}
+
+/// Whether the app is known at this centre.
+pub(crate) fn check_id(world: &World, _here: Here, id: &str) -> Result<(), Refusal> {
+    if id.eq_ignore_ascii_case(&world.app_id) { Ok(()) } else { Err(Refusal::new(61)) }
+}
