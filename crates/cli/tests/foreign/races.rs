@@ -18,7 +18,7 @@ fn round(keep: &Keep<'_>, number: u64) {
         herd.into_iter().map(|child| Ended::landed(child.expect("the binary starts"))).collect();
     server.settle();
     let failed: Vec<&Ended> = ended.iter().filter(|one| one.code != 0).collect();
-    assert!(failed.is_empty(), "{failed:?} {} {}", server.stats(), keep.run(&["log", NAME, "--json"]).stdout);
+    assert!(failed.is_empty(), "{failed:?} {} {}", server.stats(), keep.run(&["log", NAME]).stdout);
     let tokens: BTreeSet<&str> = ended.iter().map(|one| one.stdout.trim_end()).collect();
     assert_eq!(tokens.len(), 1, "everyone is handed the same token");
     let token = tokens.first().expect("one");
