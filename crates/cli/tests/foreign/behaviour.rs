@@ -25,7 +25,8 @@ fn signed_in(server: &Server, client: &str) -> Answer {
         .append_pair("code_challenge", CHALLENGE)
         .append_pair("code_challenge_method", "S256");
     let back = Url::parse(&Person::at(server).sign_in(address.as_str())).expect("an address");
-    let said = |name: &str| back.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let said =
+        |name: &str| back.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     assert_eq!(said("state").as_deref(), Some("st"), "{back}");
     assert_eq!(said("iss").as_deref(), Some(server.issuer()), "RFC 9207: {back}");
     let code = said("code").unwrap_or_else(|| panic!("no code: {back}"));

@@ -112,11 +112,8 @@ impl<'s> Keep<'s> {
     #[track_caller]
     pub(crate) fn sign_in(&self, verb: &str, client: &str, words: &[&str]) -> Ended {
         let words = [words, &["--user", "--no-browser"]].concat();
-        let command = if client == "key" {
-            self.adding_with_key(&words)
-        } else {
-            self.adding(verb, client, &words)
-        };
+        let command =
+            if client == "key" { self.adding_with_key(&words) } else { self.adding(verb, client, &words) };
         self.with_a_browser(command)
     }
 
@@ -146,24 +143,39 @@ impl<'s> Keep<'s> {
 
     /// Takes the access token's life away, as time would.
     pub(crate) fn let_access_token_end(&self) {
+        self.change(|connection| {
+            let held = connection.held.as_mut().expect("a grant");
+            held.access.as_mut().expect("an access token").expiry = Expiry::Stated(UnixTime(1_000_000_000));
+        });
+    }
+
+    /// As if the sender's deadline had passed.
+    pub(crate) fn let_deadline_pass(&self) {
+        self.change(|connection| {
+            let intent = connection.intent.as_mut().expect("an open intent");
+            let past = i64::try_from(intent.patience().as_secs()).expect("minutes") + 1;
+            for time in [&mut intent.written_at, &mut intent.first_presented_at, &mut intent.deadline] {
+                time.0 -= past;
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Connection)) {
         let store = self.store();
         let mut claim = store.try_claim(NAME).expect("it can be written").expect("nobody else is there");
         let before = claim.read().expect("it can be read");
         let mut after = before.clone();
-        let access = after.held.as_mut().and_then(|held| held.access.as_mut()).expect("an access token");
-        access.expiry = Expiry::Stated(UnixTime(1_000_000_000));
+        change(&mut after);
         claim.commit(&before.version(), &after).expect("it is taken");
     }
 
     /// The tokens in force: access and refresh token.
     pub(crate) fn tokens(&self) -> (Option<String>, Option<String>) {
-        let held = self.connection().held.expect("a grant");
-        let access = held.access.map(|access| access.token.expose().to_owned());
-        (access, held.refresh.map(|refresh| refresh.expose().to_owned()))
+        tokens(self.connection())
     }
 
-    /// The access token in a copy of what is on the disk, as a process that starts now would find it.
-    pub(crate) fn access_token_on_disk(&self) -> Option<String> {
+    /// What a process that starts now would find, from a copy: the recovery proper is still to come.
+    pub(crate) fn on_disk(&self) -> Connection {
         let copy = TempDir::new_in(self.home()).expect("a directory");
         for entry in fs::read_dir(self.dir()).expect("the directory is there") {
             let path = entry.expect("an entry").path();
@@ -172,8 +184,7 @@ impl<'s> Keep<'s> {
             }
         }
         let store = StoreKind::Sqlite.open(copy.path(), &self.home()).expect("the copy opens");
-        let held = store.read(NAME).expect("it can be read").held?;
-        held.access.map(|access| access.token.expose().to_owned())
+        store.read(NAME).expect("it can be read")
     }
 
     /// Law 10: of these secrets none stands in what was printed, nor in any file but the client's own key.
@@ -196,6 +207,13 @@ impl<'s> Keep<'s> {
             }
         }
     }
+}
+
+/// Access and refresh token.
+pub(crate) fn tokens(connection: Connection) -> (Option<String>, Option<String>) {
+    let held = connection.held.expect("a grant");
+    let access = held.access.map(|access| access.token.expose().to_owned());
+    (access, held.refresh.map(|refresh| refresh.expose().to_owned()))
 }
 
 /// A command under way, and what it has told so far.

@@ -13,6 +13,7 @@
 //! | `app_itself` | client credentials, statements, private keys |
 //! | `given` | passwords, other tokens |
 //! | `races` | law 2: fifty processes, one refresh, no reuse |
+//! | `replay` | law 7: an answer is lost where a token may be presented again for a while |
 //! | `kills` | law 4: killed at every step and call, and what that costs |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
@@ -27,6 +28,7 @@ mod keep;
 mod kills;
 mod person;
 mod races;
+mod replay;
 mod servers;
 mod sign_in;
 mod web;

@@ -174,7 +174,11 @@ fn a_person_signs_in_on_another_device() {
 #[test]
 fn a_grant_that_has_ended_is_told_to_a_person_who_signs_in_anew() {
     let Some(place) = Place::node() else { return };
-    let keep = Keep::signed_in(&place.server, "post", &["--client-auth", "client_secret_post", "--scope", place.scope]);
+    let keep = Keep::signed_in(
+        &place.server,
+        "post",
+        &["--client-auth", "client_secret_post", "--scope", place.scope],
+    );
     // Somebody else has our refresh token, and presents it: the server ends the grant at our next refresh.
     let stolen = keep.tokens().1.expect("a refresh token");
     let form = [("grant_type", "refresh_token"), ("refresh_token", stolen.as_str())];
