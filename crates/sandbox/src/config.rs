@@ -82,6 +82,8 @@ pub enum Expire {
     RequestToken,
     /// Every authorization code issued so far.
     Code,
+    /// Every one-time password sent so far.
+    Otp,
 }
 
 /// A word that names none of the choices.

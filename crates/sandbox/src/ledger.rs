@@ -229,8 +229,8 @@ impl Ledger {
         match what {
             Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),
             Expire::Refresh => self.grants.iter_mut().for_each(|grant| grant.expires = 0),
-            // These stand in a ledger of their own.
-            Expire::Code => {}
+            // These stand in books of their own.
+            Expire::Code | Expire::Otp => {}
             Expire::RequestToken => self.request_tokens.values_mut().for_each(|token| token.expires = 0),
         }
     }

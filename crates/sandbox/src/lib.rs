@@ -10,6 +10,7 @@
 //! token        POST /oauth2/v0/token: the request's form, and the answer
 //! client, form what every request of a client has to be; the parameters of a request
 //! authorize    the page on which a person signs in; codes: what comes of it; page: HTML
+//! otp          one-time passwords, and the mailbox that shows them
 //! users        the people who can sign in
 //! centres      the data centres that share one world
 //! ledger       what has been issued and what is still good; takes `now` as an argument
@@ -42,6 +43,7 @@ mod form;
 mod ids;
 mod jwt;
 mod ledger;
+mod otp;
 mod page;
 mod sandbox;
 mod server;

@@ -128,11 +128,17 @@ impl Sandbox {
         self.world.mint_request_token(false)
     }
 
-    /// Every request token, refresh token and code that was issued so far, the client secret and the users' passwords: for
+    /// The one-time passwords that were sent to this address, the oldest first.
+    pub fn one_time_passwords(&self, address: &str) -> Vec<String> {
+        self.world.mailroom().sent_to(address)
+    }
+
+    /// Every request token, refresh token, code and one-time password that was issued so far, the client secret and the users' passwords: for
     /// tests that look where none of them may be. Access tokens are kept by digest alone.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.world.ledger().secrets();
         secrets.extend(self.world.codes().secrets());
+        secrets.extend(self.world.mailroom().secrets());
         secrets.push(self.ready.client_secret.clone());
         secrets.extend(self.ready.users.iter().map(|user| user.password.clone()));
         secrets

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::centres::Here;
 use crate::world::World;
-use crate::{api, authorize, control, token};
+use crate::{api, authorize, control, otp, token};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -87,6 +87,7 @@ fn routes(world: Arc<World>) -> Router {
     Router::new()
         .route("/oauth2/v0/token", post(token::token))
         .route("/oauth2/v0/authorize", get(authorize::show).post(authorize::decide))
+        .route("/oauth2/v0/otp", post(otp::send))
         .route("/oauth2/v0/jwks", get(api::jwks))
         .route("/app-mgmt/v0/connections", delete(api::revoke))
         .route("/profile/identity/v4/Users", get(api::users))
@@ -94,6 +95,7 @@ fn routes(world: Arc<World>) -> Router {
         .route("/sandbox/echo", any(api::echo))
         .route("/sandbox/stats", get(control::stats))
         .route("/sandbox/request-token", post(control::request_token))
+        .route("/sandbox/mailbox", get(otp::mailbox))
         .route("/sandbox/expire", post(control::expire))
         .route(
             "/sandbox/faults",

@@ -11,6 +11,7 @@ use crate::faults::Place;
 use crate::form::Form;
 use crate::jwt::{SigningFailed, at_hash};
 use crate::ledger::{Granted, Principal, Refused};
+use crate::otp;
 use crate::server::Line;
 use crate::world::{World, now};
 use axum::Extension;
@@ -87,6 +88,10 @@ fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
         "password" => password(world, form),
         "refresh_token" => refresh(world, form),
         "authorization_code" => authorization_code(world, form),
+        "otp" => {
+            let user = otp::redeem(world, form)?;
+            world.ledger().give(Principal::User(user), form.get("scope"), now())
+        }
         "client_credentials" => world.ledger().app(form.get("scope")),
         _ => Err(Refusal::new(60).into()),
     }

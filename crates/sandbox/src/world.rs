@@ -7,6 +7,7 @@ use crate::faults::Faults;
 use crate::ids::{Ids, Seed};
 use crate::jwt::Signer;
 use crate::ledger::{Ledger, Principal};
+use crate::otp::Mailroom;
 use crate::stats::Counters;
 use crate::users::Users;
 use axum::http::HeaderMap;
@@ -26,6 +27,7 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     ledger: Mutex<Ledger>,
     codes: Mutex<Codes>,
+    mailroom: Mutex<Mailroom>,
     faults: Mutex<Faults>,
     token_ids: Mutex<Ids>,
     correlation_ids: Mutex<Ids>,
@@ -49,6 +51,7 @@ impl World {
             counters: Counters::default(),
             ledger: Mutex::new(Ledger::new(config, seed)),
             codes: Mutex::new(Codes::new(seed)),
+            mailroom: Mutex::new(Mailroom::new(seed)),
             faults: Mutex::default(),
             token_ids: Mutex::new(seed.stream("jti")),
             correlation_ids: Mutex::new(seed.stream("correlation")),
@@ -61,6 +64,10 @@ impl World {
 
     pub(crate) fn codes(&self) -> MutexGuard<'_, Codes> {
         locked(&self.codes)
+    }
+
+    pub(crate) fn mailroom(&self) -> MutexGuard<'_, Mailroom> {
+        locked(&self.mailroom)
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -96,6 +103,7 @@ impl World {
     pub(crate) fn expire(&self, what: Expire) {
         match what {
             Expire::Code => self.codes().expire(),
+            Expire::Otp => self.mailroom().expire(),
             _ => self.ledger().expire(what),
         }
     }

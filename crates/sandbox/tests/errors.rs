@@ -34,7 +34,7 @@ fn each_wrong_field_has_its_code() {
         (with(&right, "client_secret", other), 401, 64),
         (without(&right, "grant_type"), 400, 65),
         (with(&right, "grant_type", "authorization_code"), 400, 101),
-        (with(&right, "grant_type", "otp"), 400, 60),
+        (with(&right, "grant_type", "otp"), 400, 58),
         (with(&right, "grant_type", "wish"), 400, 60),
         (without(&right, "username"), 400, 51),
         (without(&right, "password"), 400, 52),

@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::core::connection::Obtaining;
-use perennial::core::profile::{Profile, concur::CONCUR, generic::GENERIC};
+use perennial::core::profile::{FillError, Profile, concur::CONCUR, generic::GENERIC};
 use perennial::core::server::{ClientAuthentication, Endpoint, Server};
 use perennial::core::{Connection, Origin};
 use perennial::http::Http;
@@ -191,14 +191,29 @@ impl ServerArgs {
         })
     }
 
+    /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
     fn of_profile(&self, session: &Session) -> Result<Found, Trouble> {
         let name = self.profile.as_deref().unwrap_or_default();
-        let _ = session;
         let profile = known(name)?;
-        Err(Trouble::usage(
-            format!("the profile {} names no endpoints", profile.name),
-            "name the server: --issuer URL",
-        ))
+        let filled = profile.template.fill(&self.set).map_err(|error| unfilled(name, &error))?;
+        if filled.discovers
+            && let Some(issuer) = &filled.issuer
+        {
+            return self.ask(session, issuer);
+        }
+        let server = filled.server().ok_or_else(|| {
+            Trouble::usage(
+                format!("the profile {name} names no endpoints"),
+                "name the server: --issuer URL, or --token-endpoint URL",
+            )
+        })?;
+        Ok(Found {
+            profile,
+            server: Some(server),
+            grants: Vec::new(),
+            takes_challenges: true,
+            scope: filled.scope,
+        })
     }
 
     /// What is named goes before what was found.
@@ -294,6 +309,17 @@ impl Found {
 fn known(name: &str) -> Result<&'static Profile, Trouble> {
     Profile::named(name)
         .ok_or_else(|| Trouble::usage(format!("no profile is called \"{name}\""), "see: perennial profiles"))
+}
+
+/// What the profile asks for, in the words of the next command.
+fn unfilled(name: &str, error: &FillError) -> Trouble {
+    let hint = match error.options() {
+        Some(options) => {
+            format!("say it: --profile {name} {options}; what each means: perennial profile show {name}")
+        }
+        None => format!("what it asks for: perennial profile show {name}"),
+    };
+    Trouble::usage(error.to_string(), hint)
 }
 
 fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {

@@ -15,6 +15,7 @@ mod report;
 
 use crate::exit::Exit;
 use crate::options::quoted;
+use crate::own_profiles;
 use crate::session::Session;
 use crate::stores::{self, Choice, Opened, of_server};
 use crate::trouble::Trouble;
@@ -101,7 +102,23 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
         Err(_) if is_explained => {}
         Err(trouble) => report.trouble("place", trouble),
     }
+    profiles(&mut report);
     report.conclude()
+}
+
+/// A file that cannot be used leaves its connections with the most careful rules.
+fn profiles(report: &mut Report<'_>) {
+    for file in own_profiles::all() {
+        let (path, word) = (file.path.display(), quoted(&file.path.to_string_lossy()));
+        match file.read {
+            Ok(_) => report.good("profiles", format!("the profile {} in {path} can be used", file.name)),
+            Err(problem) => report.bad(
+                "profiles",
+                format!("the profile {} in {path} cannot be used: {}", file.name, problem.first()),
+                format!("perennial profile check {word}"),
+            ),
+        }
+    }
 }
 
 /// Only a database can be put back, or taken for good.
