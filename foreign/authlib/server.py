@@ -1,7 +1,7 @@
-"""Authlib on Flask, on a loopback port that the system chooses. The answer to a refresh names no refresh token, as Authlib
-has it unless it is told otherwise: the one before stays. With --rotate each is good once, and a second presentation is
-refused and ends nothing. One JSON line on stdout says where it is and who its clients are; it ends with its standard
-input. All is held in memory.
+"""Authlib on Flask, on a loopback port that the system chooses. The answer to a refresh names no refresh token, as
+Authlib has it unless it is told otherwise: the one before stays. With --rotate each is good once, and a second
+presentation is refused and ends nothing. One JSON line on stdout says where it is and who its clients are; it ends with
+its standard input. All is held in memory.
 
     python server.py [--rotate] [--access-token-life SECONDS]
 

@@ -1,6 +1,7 @@
-"""Django OAuth Toolkit on a loopback port that the system chooses. Every refresh token is good once, but its predecessor may
-be presented again for --grace seconds and brings the same answer; after that a second presentation ends the grant. One
-JSON line on stdout says where it is and who its clients are; it ends with its standard input. All is held in memory.
+"""Django OAuth Toolkit on a loopback port that the system chooses. Every refresh token is good once, but its
+predecessor may be presented again for --grace seconds and brings the same answer; after that a second presentation ends
+the grant. One JSON line on stdout says where it is and who its clients are; it ends with its standard input. All is held
+in memory.
 
     python server.py [--grace SECONDS] [--access-token-life SECONDS]
 

@@ -1,6 +1,6 @@
-// node-oidc-provider (certified) on a loopback port that the system chooses: every refresh token is good once, and one
-// that is presented twice ends its grant. One JSON line on stdout says where it is and who its clients are; it ends with
-// its standard input. All is held in memory.
+// node-oidc-provider (certified) on a loopback port that the system chooses: every refresh token is good once, and
+// one that is presented twice ends its grant. One JSON line on stdout says where it is and who its clients are; it ends
+// with its standard input. All is held in memory.
 //
 //   node server.js [--packages DIR] [--access-token-life SECONDS]
 //
