@@ -45,7 +45,7 @@ pub(crate) fn dir() -> Option<PathBuf> {
 pub(crate) fn install(printer: Printer) {
     registry::look_in(move |name| match find(name) {
         None => Looked::Absent,
-        Some(OwnFile { read: Ok(file), .. }) => Looked::Found(file.into_profile()),
+        Some(OwnFile { read: Ok(file), .. }) => Looked::Found(Box::new(file.into_profile())),
         Some(OwnFile { path, read: Err(problem), .. }) => {
             warn(printer, &told(name, &path, &problem));
             Looked::Unusable

@@ -21,7 +21,7 @@ pub enum Looked {
     /// There is none.
     Absent,
     /// There is one.
-    Found(Profile),
+    Found(Box<Profile>),
     /// There is one, and it cannot be used: the most careful rules are in force until it is mended. The one that it was to
     /// replace might permit what this server does not (law 7).
     Unusable,
@@ -75,7 +75,7 @@ fn looked_for(name: &str) -> Option<&'static Profile> {
         return None;
     }
     match OWN.get().map_or(Looked::Absent, |own| own(name)) {
-        Looked::Found(profile) if profile.name == name => Some(install(profile)),
+        Looked::Found(profile) if profile.name == name => Some(install(*profile)),
         Looked::Found(_) | Looked::Unusable => Some(install_careful(name)),
         Looked::Absent => {
             let profile = shipped::find(name)?.profile()?;
