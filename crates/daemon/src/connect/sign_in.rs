@@ -103,7 +103,7 @@ pub(super) async fn come_back(place: Place, uri: Uri) -> Response {
         Ok(subject) => {
             tracing::info!(app = %place.app, reference = visit.attempt.reference, "App Center: signed in at the partner's");
             let _ = visit.subject.set(subject);
-            visit_page::go(place, visit)
+            visit_page::go(place, visit).await
         }
         Err(why) => {
             place.note_failure();

@@ -70,13 +70,13 @@ pub(super) async fn say_yes(
     if !has_said_yes(&place, &visit) {
         return see_other(&visit.path(), None);
     }
-    go(place, visit)
+    go(place, visit).await
 }
 
 /// Begins the exchange unless that was done already, and leads to where its end is told.
-pub(super) fn go(place: Place, visit: Arc<Visit>) -> Response {
+pub(super) async fn go(place: Place, visit: Arc<Visit>) -> Response {
     let path = visit.path();
-    exchange::start(place, visit);
+    exchange::start(place, visit).await;
     see_other(&path, None)
 }
 

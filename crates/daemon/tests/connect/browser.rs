@@ -109,7 +109,7 @@ async fn failures_are_told_and_mended_on_the_page() {
     browser.open(&app_center(&daemon, &redirect(&house, &house.sandbox.mint_request_token())).await).await;
     browser.click("#connect").await;
     browser.click("button").await;
-    assert_eq!(browser.heading().await, "SAP Concur could not be reached just now");
+    assert_eq!(browser.heading().await, "The connection could not be finished just now");
     browser.check_page().await;
     browser.picture("not-now").await;
     browser.click("button").await;
