@@ -1,6 +1,8 @@
 //! A person signs in: in a browser of this machine, or in one elsewhere and by pasting. And what somebody else might send
 //! in between.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use perennial_sandbox::Config;

@@ -1,6 +1,8 @@
 //! Every other row of Concur's grant table, with flags alone: a one-time password, a person's password; and what is asked of
 //! whoever names two ways, or none.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use serde_json::json;

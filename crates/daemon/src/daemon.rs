@@ -210,6 +210,7 @@ impl Daemon {
         self.shared.health.draining.store(true, Ordering::Relaxed);
         let patience = self.shared.config().limits.drain.0;
         let _ = self.stop.send(true);
+        self.shared.sign_ins.end();
         let ended = tokio::time::timeout(patience, async {
             self.serving.ended().await;
             self.shared.all_seen_through().await;

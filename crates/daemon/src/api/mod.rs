@@ -15,7 +15,8 @@ mod extract;
 mod standard;
 pub(crate) mod token;
 
-pub(crate) use extract::{Body, Query, Segment, whole};
+pub(crate) use connections::pending::SignIns;
+pub(crate) use extract::{Body, MayHaveBody, Query, Segment, whole};
 
 use crate::access::Caller;
 use crate::admin;
@@ -62,7 +63,7 @@ pub(crate) type Daemon = State<Arc<Shared>>;
     security(("key" = [])),
     tags(
         (name = "tokens", description = "Access tokens"),
-        (name = "connections", description = "Grants: add, read, refresh, suspend, reauthorize, remove"),
+        (name = "connections", description = "Grants: add, sign in, read, refresh, suspend, reauthorize, revoke, remove"),
         (name = "proxy", description = "API calls that never see a token"),
         (name = "oauth", description = "The standard door: any OAuth 2.0 client library"),
         (name = "operations", description = "How the daemon is"),
@@ -122,6 +123,10 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(connections::upkeep::suspend))
         .routes(routes!(connections::upkeep::resume))
         .routes(routes!(connections::grant::reauthorize))
+        .routes(routes!(connections::sign_in::begin))
+        .routes(routes!(connections::sign_in::finish))
+        .routes(routes!(connections::revoke::revoke))
+        .routes(routes!(connections::revoke::introspect))
         .routes(routes!(standard::token))
         .routes(routes!(standard::metadata))
         .routes(routes!(admin::live))
