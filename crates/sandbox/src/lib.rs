@@ -57,6 +57,7 @@ mod tokens;
 mod users;
 mod world;
 
+pub use centres::Centre;
 pub use config::{Config, Expire, Regrant, Rotate, UnknownChoice};
 pub use sandbox::{Ready, Sandbox, StartError};
 pub use stats::Stats;
