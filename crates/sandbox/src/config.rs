@@ -36,6 +36,10 @@ pub struct Config {
     pub refresh_after_move: bool,
     /// Whether the first centre does not know the app (61), as elsewhere than at home for a migrated test tenant.
     pub migrated: bool,
+    /// The app's landing page, to which the App Center's Connect button leads.
+    pub landing: Option<String>,
+    /// Whether the App Center writes `userID` in place of `userId`: SAP's documents have both.
+    pub capital_user_id: bool,
     /// Whether clients may authenticate by HTTP Basic too, as at most servers and not at Concur's.
     pub generic: bool,
     /// How long a device has to wait between two questions; zero lets it ask as often as it likes.
@@ -62,6 +66,8 @@ impl Default for Config {
             second_listen: None,
             refresh_after_move: false,
             migrated: false,
+            landing: None,
+            capital_user_id: false,
             generic: false,
             // The interval that holds when a server names none (RFC 8628, section 3.2).
             device_interval: Duration::from_secs(5),

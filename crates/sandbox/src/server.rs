@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::centres::Here;
 use crate::world::World;
-use crate::{api, authorize, centres, control, device, metadata, otp, token, tokens};
+use crate::{api, app_center, authorize, centres, control, device, metadata, otp, token, tokens};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::{any, delete, get, post};
@@ -107,6 +107,8 @@ fn routes(world: Arc<World>) -> Router {
         .route("/sandbox/stats", get(control::stats))
         .route("/sandbox/request-token", post(control::request_token))
         .route("/sandbox/mailbox", get(otp::mailbox))
+        .route("/sandbox/app-center", get(app_center::show))
+        .route("/sandbox/app-center/redirect", get(app_center::redirect))
         .route("/sandbox/move", post(centres::order_move))
         .route("/sandbox/expire", post(control::expire))
         .route(

@@ -62,6 +62,10 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "ADDRESS")]
     second_listen: Option<SocketAddr>,
 
+    /// The landing page to which the App Center's Connect button leads
+    #[arg(long, value_name = "URL")]
+    landing: Option<String>,
+
     /// Take HTTP Basic client authentication as well, as most servers do and Concur does not
     #[arg(long)]
     generic: bool,
@@ -115,6 +119,7 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
         rotate: args.rotate,
         regrant: args.regrant,
         second_listen: args.second_listen,
+        landing: args.landing.clone(),
         generic: args.generic,
         seed: args.seed,
         ..Config::default()
