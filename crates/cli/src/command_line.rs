@@ -54,6 +54,8 @@ pub(crate) enum Verb {
     Revoke(commands::revoke::Revoke),
     Remove(commands::remove::Remove),
     Policy(commands::policy::PolicyArgs),
+    Profiles(commands::profiles::Profiles),
+    Profile(commands::profile::ProfileArgs),
     Import(commands::import::Import),
     Export(commands::export::Export),
     Key(commands::key::Key),

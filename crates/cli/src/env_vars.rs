@@ -21,6 +21,8 @@ pub(crate) const RESOLVE: &str = "PERENNIAL_RESOLVE";
 pub(crate) const CONFIG: &str = "PERENNIAL_CONFIG";
 /// The unix socket of a running daemon, which `token` and `call` use where there is one.
 pub(crate) const SOCKET: &str = "PERENNIAL_SOCKET";
+/// The directory with a person's own provider profiles.
+pub(crate) const PROFILES: &str = "PERENNIAL_PROFILES";
 /// How long the caller waits.
 pub(crate) const TIMEOUT: &str = "PERENNIAL_TIMEOUT";
 /// How long one token request may take before its outcome counts as unknown.

@@ -22,7 +22,7 @@ pub(crate) const MAKES_REQUEST_TOKENS: &str = "a Web Services Administrator (Sta
 
 /// Where a new request token comes from, and where it goes.
 pub(crate) fn new_request_token(place: &Place) -> String {
-    match place.anew {
+    match &place.anew {
         Anew::RequestToken => {}
         Anew::SignIn(title) => return format!("a person must sign in to {title} again: {}", place.obtain()),
         Anew::Itself(_) => {

@@ -8,6 +8,7 @@ mod exit;
 mod files;
 mod hints;
 mod options;
+mod own_profiles;
 mod place;
 mod plain;
 mod printer;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Err(ended) => return ended,
     };
     let session = Session::new(command_line.globals);
+    own_profiles::install(session.printer);
     let ended = carry_out(&session, command_line.verb).unwrap_or_else(|trouble| report(&session, &trouble));
     ended.into()
 }
@@ -62,6 +64,8 @@ fn carry_out(session: &Session, verb: Verb) -> Result<Exit, Trouble> {
         Verb::Revoke(revoke) => commands::revoke::carry_out(session, &revoke),
         Verb::Remove(remove) => commands::remove::carry_out(session, &remove),
         Verb::Policy(policy) => commands::policy::carry_out(session, &policy),
+        Verb::Profiles(profiles) => commands::profiles::carry_out(session, &profiles),
+        Verb::Profile(profile) => commands::profile::carry_out(session, &profile),
         Verb::Import(import) => commands::import::carry_out(session, &import),
         Verb::Export(export) => commands::export::carry_out(session, &export),
         Verb::Key(key) => commands::key::carry_out(session, &key),

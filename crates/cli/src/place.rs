@@ -1,7 +1,8 @@
 //! What a person named, in the words with which the next command names it again: hints are commands to copy.
 
 use perennial::core::Connection;
-use perennial::core::profile::concur::CONCUR;
+use perennial::core::Server;
+use perennial::core::profile::{concur::CONCUR, generic::GENERIC};
 use perennial::store::App;
 
 /// Which kind of store: hints differ.
@@ -34,21 +35,23 @@ pub(crate) struct Place {
 }
 
 /// What obtains a connection's grant anew: hints name the person, and the page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Anew {
     /// A company request token, which an administrator makes in SAP Concur.
     #[default]
     RequestToken,
-    /// A person signs in, at this provider.
-    SignIn(&'static str),
-    /// Nobody need act; the app itself must be put right, at this provider.
-    Itself(&'static str),
+    /// A person signs in, there.
+    SignIn(String),
+    /// Nobody need act; the app itself must be put right, there.
+    Itself(String),
 }
 
 impl Anew {
     /// Of a connection that is kept.
     pub(crate) fn of(seen: &Connection, app: &App) -> Self {
-        let title = seen.profile.title;
+        // Of a server that no profile knows, its address says more.
+        let issuer = seen.server.as_ref().filter(|_| seen.profile.name == GENERIC.name).map(Server::name);
+        let title = issuer.unwrap_or_else(|| seen.profile.title.to_owned());
         match &seen.server {
             _ if seen.obtains_itself() => Self::Itself(title),
             Some(_) => Self::SignIn(title),
@@ -115,7 +118,7 @@ impl Place {
 
     /// Whose support can help.
     pub(crate) fn support(&self) -> String {
-        match self.anew {
+        match &self.anew {
             Anew::RequestToken => "SAP Concur support".to_owned(),
             Anew::SignIn(title) | Anew::Itself(title) => format!("the support of {title}"),
         }
@@ -123,8 +126,8 @@ impl Place {
 
     /// Where an app is looked after.
     pub(crate) fn console(&self) -> String {
-        match self.anew {
-            Anew::SignIn(title) | Anew::Itself(title) if title != CONCUR.title => {
+        match &self.anew {
+            Anew::SignIn(title) | Anew::Itself(title) if *title != CONCUR.title => {
                 "where it is registered".to_owned()
             }
             _ => "in OAuth 2.0 Application Management".to_owned(),
@@ -134,7 +137,7 @@ impl Place {
     /// Where App ID and client secret stand.
     pub(crate) fn app(&self) -> String {
         match self.kind {
-            _ if matches!(self.anew, Anew::SignIn(title) | Anew::Itself(title) if title != CONCUR.title) => {
+            _ if matches!(&self.anew, Anew::SignIn(title) | Anew::Itself(title) if *title != CONCUR.title) => {
                 "the client id and the client secret".to_owned()
             }
             Kind::SapSample => "appID and clientSecret in credentials.json".to_owned(),

@@ -43,6 +43,8 @@ fn bash_completes_verbs_options_and_connections() {
     assert_eq!(offered(&["perennial", "token", "--min"]), ["--min-ttl"]);
     assert_eq!(offered(&["perennial", "token", ""]), ["acme", "east", "eastern"]);
     assert_eq!(offered(&["perennial", "rename", "east"]), ["east", "eastern"]);
+    assert_eq!(offered(&["perennial", "profile", "show", "o"]), ["okta"]);
+    assert_eq!(offered(&["perennial", "add", "x", "--profile", "xs"]), ["xsuaa"]);
     assert!(!offered(&["perennial", "add", ""]).contains(&"acme".to_owned()), "a new name is nobody's yet");
 }
 
@@ -50,10 +52,9 @@ fn bash_completes_verbs_options_and_connections() {
 fn other_shells_ask_for_names_too_and_nothing_is_said_where_there_are_none() {
     let world = World::with(World::plain());
     for shell in ["zsh", "fish"] {
-        assert!(
-            world.keep_ok(&["completions", shell]).stdout.contains("perennial completions --names"),
-            "{shell}"
-        );
+        let script = world.keep_ok(&["completions", shell]).stdout;
+        assert!(script.contains("perennial completions --names"), "{shell}");
+        assert!(script.contains("perennial profiles --names"), "{shell}");
     }
     world.keep_ok(&["completions", "elvish"]);
     let ended = world.keep_ok(&["completions", "--names"]);

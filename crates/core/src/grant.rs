@@ -249,10 +249,16 @@ impl Grant {
         }
     }
 
-    /// What is presented, recognizable but not readable; of an app that speaks for itself, its secret.
+    /// What is presented, recognizable but not readable; of an app that speaks for itself, its secret. What people make up
+    /// or type has too few bits: it could be guessed from its fingerprint, so that the fingerprint is its owner's.
     #[must_use]
     pub fn fingerprint(&self, client: &Client) -> Fingerprint {
-        Fingerprint::of(self.presented().unwrap_or_else(|| client.secret.expose()))
+        match self {
+            Self::Password { username: owner, .. } | Self::OneTimePassword { handle: owner, .. } => {
+                Fingerprint::of(owner)
+            }
+            _ => Fingerprint::of(self.presented().unwrap_or_else(|| client.secret.expose())),
+        }
     }
 
     /// Blots every secret that this request sends out of a text that the server sent back: some servers repeat what

@@ -87,6 +87,8 @@ pub enum Event {
     Suspended,
     /// The server says that the grant is gone; its tokens are kept (law 5).
     NeedsReauthorization,
+    /// The grant was given back: the server has ended it.
+    Revoked,
     /// It works again after trouble.
     Recovered,
     /// What only a person or a store does: added, renamed, imported, removed, policy changed.
@@ -111,6 +113,7 @@ impl Event {
             Self::SetAside { .. } => "set_aside",
             Self::Suspended => "suspended",
             Self::NeedsReauthorization => "needs_reauthorization",
+            Self::Revoked => "revoked",
             Self::Recovered => "recovered",
             Self::Noted { .. } => "noted",
         }
@@ -153,6 +156,7 @@ impl fmt::Display for Event {
             Self::NeedsReauthorization => {
                 f.write_str("needs reauthorization; what is held is kept, and can be tried again")
             }
+            Self::Revoked => f.write_str("revoked: the server has ended the grant"),
             Self::Recovered => f.write_str("recovered: it works again"),
             Self::Noted { what } => f.write_str(what),
         }
@@ -204,6 +208,7 @@ pub fn between(before: &Connection, after: &Connection) -> Vec<Entry> {
         match after.condition {
             Condition::Suspended => note(Event::Suspended, None),
             Condition::NeedsReauthorization => note(Event::NeedsReauthorization, None),
+            Condition::Revoked => note(Event::Revoked, None),
             _ => {}
         }
     }

@@ -151,10 +151,26 @@ impl Server {
         named.cloned().unwrap_or_else(|| self.token.to_string())
     }
 
-    /// What tells apps of the same client id at different servers apart.
+    /// What people call it: its issuer, where that is known.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.issuer.clone().unwrap_or_else(|| self.token.to_string())
+    }
+
+    /// What tells apps of the same client id at different servers apart: where the app's secret goes. Whoever shares an
+    /// app shares its secret, also one that is replaced later; so whoever merely says that a server is the same one, and
+    /// has the secret sent elsewhere, has another app (law 10).
     #[must_use]
     pub fn identity(&self) -> String {
-        self.issuer.clone().unwrap_or_else(|| self.token.to_string())
+        let mut others: Vec<_> = [&self.device_authorization, &self.revocation, &self.introspection]
+            .into_iter()
+            .flatten()
+            .map(|endpoint| endpoint.origin().to_string())
+            .filter(|origin| *origin != self.token.origin().to_string())
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        [vec![self.token.to_string()], others].concat().join(" ")
     }
 }
 
@@ -177,6 +193,19 @@ mod tests {
         assert_eq!(server.assertion_audience(), "https://login.example/token");
         server.issuer = Some("https://login.example".into());
         assert_eq!(server.assertion_audience(), "https://login.example");
+    }
+
+    #[test]
+    fn law_10_who_has_the_secret_sent_elsewhere_has_another_app() {
+        let at = |token: &str| Server::new(Endpoint::parse(token).unwrap());
+        let revoking =
+            |server: Server, at: &str| Server { revocation: Some(Endpoint::parse(at).unwrap()), ..server };
+        let known = at("https://login.example/token");
+        let claims_to_be =
+            Server { issuer: Some("https://login.example".into()), ..at("https://evil.example/token") };
+        assert_ne!(known.identity(), claims_to_be.identity());
+        assert_ne!(known.identity(), revoking(known.clone(), "https://evil.example/revoke").identity());
+        assert_eq!(known.identity(), revoking(known.clone(), "https://login.example/revoke").identity());
     }
 
     #[test]

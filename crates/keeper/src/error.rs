@@ -126,6 +126,9 @@ pub enum Error {
     /// The browser came back without a code that may be used.
     #[error(transparent)]
     SignInFailed(#[from] RedirectError),
+    /// The connection that something was given for is gone, and another one has its name.
+    #[error("another connection has this name by now; nothing was sent for it")]
+    OtherConnection,
     /// A person must sign in again: nothing is kept that a grant could be obtained with.
     #[error("nothing is kept that a grant could be obtained with; a person must sign in")]
     SignInNeeded,

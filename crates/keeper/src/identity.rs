@@ -166,3 +166,6 @@ fn key_set(body: &[u8]) -> Option<JwkSet> {
     let keys = keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
     Some(JwkSet { keys })
 }
+
+#[cfg(test)]
+mod tests;

@@ -259,8 +259,17 @@ impl Keeper {
     /// When it did not work; a grant that is held stays. [`Error::Pending`] when nobody has approved on the other device
     /// yet: ask again with the same device code.
     pub async fn obtain_with(&self, connection: &str, grant: Grant) -> Result<HandOut, Error> {
-        let instead_of = self.connection(connection)?.version();
-        self.join(connection, Cause::Given { instead_of, grant: Box::new(grant) }).await
+        self.obtain_given(&self.connection(connection)?, grant).await
+    }
+
+    /// The same for the very connection that was seen, whatever has its name by now, and in place of the grant that it
+    /// held then.
+    ///
+    /// # Errors
+    /// As [`Keeper::obtain_with`], and when another connection has the name.
+    pub async fn obtain_given(&self, seen: &Connection, grant: Grant) -> Result<HandOut, Error> {
+        let (connection, instead_of) = (seen.id.clone(), seen.version());
+        self.join(&seen.name, Cause::Given { connection, instead_of, grant: Box::new(grant) }).await
     }
 
     /// A connection as it is kept.

@@ -222,6 +222,14 @@ impl Kit {
         Ok(standing.check(&self.store.address(), seen, purpose)?)
     }
 
+    /// What a person gave for one connection lands in no other that has taken its name meanwhile (law 13).
+    pub(crate) fn check_meant(&self, seen: &Connection, cause: &Cause) -> Result<(), Error> {
+        match cause {
+            Cause::Given { connection, .. } if *connection != seen.id => Err(Error::OtherConnection),
+            _ => Ok(()),
+        }
+    }
+
     /// Why nothing may be tried, with what went wrong last.
     pub(crate) fn blocked(seen: &Connection, blocked: Blocked) -> Error {
         Error::Blocked { blocked, fault: seen.last_fault.clone().map(Box::new) }
@@ -240,10 +248,11 @@ impl Kit {
         }
         let held = seen.presentable(named_by(cause)).map(|(_, base)| base.clone());
         let held = held.or_else(|| seen.held.as_ref().map(|held| held.base.clone()));
-        // A grant is obtained anew where the one before it lived, unless a person names another place.
+        // A grant is obtained anew where the one before it lived, unless a person names another place; the first one where
+        // it was to live when the connection was added.
         let base = match purpose {
             Purpose::Refresh => held,
-            Purpose::Obtain => self.base.clone().or(held),
+            Purpose::Obtain => self.base.clone().or(held).or_else(|| seen.permitted.first().cloned()),
         };
         base.map_or_else(default, Ok)
     }

@@ -68,8 +68,20 @@ impl Keeper {
                 held.access = None;
             }
         };
-        self.change(name, revoked, format!("revoked {how}{id}")).await?;
+        self.forget_request_token(name);
+        self.change(name, revoked, format!("given back {how}{id}")).await?;
         Ok(Revoked { at, whole_principal, correlation_id })
+    }
+
+    /// What was given back is not fetched anew by itself: a request token that is still good would do that (see
+    /// `Kit::may_reobtain`). Where a person edits a file, it is theirs.
+    fn forget_request_token(&self, name: &str) {
+        let Ok(mut app) = self.store().app(name) else { return };
+        if app.request_token.take().is_some()
+            && let Err(error) = self.store().put_app(name, &app)
+        {
+            tracing::warn!(%error, "the company request token is still kept");
+        }
     }
 
     /// Concur: the bearer says whose grants end. A bearer that is rejected is replaced once, like any other's.

@@ -81,6 +81,8 @@ fn with_names(shell: Shell, script: &str, verbs: &[String]) -> String {
                 let is_name = ["name -- The connection", "name -- Only this", "old -- ", "*::words -- "];
                 if is_name.iter().any(|name| line.contains(name)) {
                     line.replace(":_default'", ":_perennial_names'")
+                } else if line.contains("profile -- The profile") || line.contains("--profile=[") {
+                    line.replace(":_default'", ":_perennial_profiles'")
                 } else {
                     line.to_owned()
                 }
@@ -102,13 +104,23 @@ _perennial_with_names() {
                 COMPREPLY=( $(compgen -W "$(perennial completions --names 2>/dev/null)" -- "${word}") )
             fi
             ;;
+        profile)
+            if [[ ${COMP_CWORD} -eq 3 && ${COMP_WORDS[2]} == show && ${word} != -* ]]; then
+                COMPREPLY=( $(compgen -W "$(perennial profiles --names 2>/dev/null)" -- "${word}") )
+            fi
+            ;;
     esac
+    if [[ ${COMP_CWORD} -gt 1 && ${COMP_WORDS[COMP_CWORD-1]} == --profile ]]; then
+        COMPREPLY=( $(compgen -W "$(perennial profiles --names 2>/dev/null)" -- "${word}") )
+    fi
 }
 complete -F _perennial_with_names -o bashdefault -o default perennial
 "#;
 
 const FISH: &str = r#"
 complete -c perennial -n "__fish_seen_subcommand_from VERBS" -f -a "(perennial completions --names 2>/dev/null)"
+complete -c perennial -n "__fish_seen_subcommand_from profile; and __fish_seen_subcommand_from show" -f -a "(perennial profiles --names 2>/dev/null)"
+complete -c perennial -n "__fish_seen_subcommand_from add" -l profile -x -a "(perennial profiles --names 2>/dev/null)"
 "#;
 
 const ZSH: &str = r#"
@@ -116,6 +128,11 @@ _perennial_names() {
     local -a names
     names=(${(f)"$(perennial completions --names 2>/dev/null)"})
     _describe 'connection' names
+}
+_perennial_profiles() {
+    local -a names
+    names=(${(f)"$(perennial profiles --names 2>/dev/null)"})
+    _describe 'profile' names
 }
 "#;
 

@@ -188,7 +188,7 @@ fn style_of(event: &Event) -> Style {
         | Event::IntentFound { .. }
         | Event::Replayed { .. }
         | Event::SetAside { .. } => YELLOW_TEXT,
-        Event::Suspended | Event::NeedsReauthorization => RED_TEXT,
+        Event::Suspended | Event::NeedsReauthorization | Event::Revoked => RED_TEXT,
         _ => Style::new(),
     }
 }

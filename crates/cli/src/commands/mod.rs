@@ -17,6 +17,8 @@ pub(crate) mod list;
 pub(crate) mod log;
 mod plain_export;
 pub(crate) mod policy;
+pub(crate) mod profile;
+pub(crate) mod profiles;
 pub(crate) mod reauthorize;
 pub(crate) mod recover;
 pub(crate) mod refresh;

@@ -97,14 +97,12 @@ impl Outcome {
 
     fn as_text(&self, now: UnixTime) -> String {
         let name = &self.name;
-        let until = self.expiry.map_or("an unknown date".to_owned(), |at| moment(at, now));
+        let good = |at| format!("; the refresh token is good until {}", moment(at, now));
+        let until = self.expiry.map_or_else(String::new, good);
         match (self.refreshed, self.due) {
-            (true, _) => format!("{name}: renewed; the refresh token is good until {until}"),
+            (true, _) => format!("{name}: renewed{until}"),
             (false, Some(due)) => {
-                format!(
-                    "{name}: not due before {}; the refresh token is good until {until}",
-                    moment(due, now)
-                )
+                format!("{name}: not due before {}{until}", moment(due, now))
             }
             (false, None) => format!("{name}: nothing to renew"),
         }

@@ -10,7 +10,7 @@ use crate::trouble::Trouble;
 use crate::words::{moment, parse_duration, rfc3339};
 use clap::Args;
 use perennial::core::connection::{Condition, Fault};
-use perennial::core::{Connection, Expiry, State, UnixTime};
+use perennial::core::{Connection, Expiry, Server, State, UnixTime};
 use perennial::{Error, Keeper};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -203,6 +203,8 @@ pub(crate) fn as_json(keeper: &Keeper, connection: &Connection) -> Value {
         "profile": connection.profile.name,
         "state": keeper.state(connection).as_str(),
         "principal": connection.principal.as_ref().map(ToString::to_string),
+        "way": connection.obtaining.way.as_str(),
+        "issuer": connection.server.as_ref().map(Server::name),
         "base_uri": connection.held.as_ref().map(|held| held.base.to_string()),
         "access_expires_at": times.access.map(|expiry| rfc3339(expiry.at())),
         "refresh_expires_at": times.refresh.map(|expiry| rfc3339(expiry.at())),
@@ -235,11 +237,15 @@ fn as_text(keeper: &Keeper, connection: &Connection, place: &Place) -> String {
         connection.principal.as_ref().map_or_else(|| "not known yet".to_owned(), ToString::to_string),
     );
     if let Some(held) = &connection.held {
-        line("geolocation", held.base.to_string());
+        let label = if connection.server.is_none() { "geolocation" } else { "server" };
+        line(label, held.base.to_string());
         line("access token", times.access.map_or_else(none, |expiry| until(expiry, now)));
         line(
             "refresh token",
             match (&held.refresh, times.refresh) {
+                (None, _) if connection.obtains_itself() => {
+                    "none; the app obtains each access token itself".to_owned()
+                }
                 (None, _) => none(),
                 (Some(_), None) => "held; its end is not known".to_owned(),
                 (Some(_), Some(expiry)) => until(expiry, now),
@@ -281,11 +287,10 @@ pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -
             Kind::SapSample => {
                 "a new company request token in credentials.json, then: perennial run".to_owned()
             }
-            Kind::Sqlite | Kind::Postgres => format!(
-                "{}; else, with a new company request token: {}",
-                place.about("recover"),
-                place.obtain()
-            ),
+            Kind::Sqlite | Kind::Postgres => {
+                let how = if connection.server.is_none() { ", with a new company request token" } else { "" };
+                format!("{}; else{how}: {}", place.about("recover"), place.obtain())
+            }
         },
         _ => return None,
     };

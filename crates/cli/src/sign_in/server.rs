@@ -4,12 +4,14 @@
 use super::Way;
 use super::given::{check_parameters, pair};
 use crate::exit::Exit;
-use crate::secret_input::{PrivateKeySource, Source};
+use crate::own_profiles;
+use crate::secret_input::{self, PrivateKeySource, Source};
 use crate::session::Session;
+use crate::terminal;
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::core::connection::Obtaining;
-use perennial::core::profile::{Profile, concur::CONCUR, generic::GENERIC};
+use perennial::core::profile::{FillError, FilledIn, Profile, concur::CONCUR, generic::GENERIC};
 use perennial::core::server::{ClientAuthentication, Endpoint, Server};
 use perennial::core::{Connection, Origin};
 use perennial::http::Http;
@@ -191,14 +193,30 @@ impl ServerArgs {
         })
     }
 
+    /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
+    /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
     fn of_profile(&self, session: &Session) -> Result<Found, Trouble> {
         let name = self.profile.as_deref().unwrap_or_default();
-        let _ = session;
         let profile = known(name)?;
-        Err(Trouble::usage(
-            format!("the profile {} names no endpoints", profile.name),
-            "name the server: --issuer URL",
-        ))
+        let filled = fill(profile, self.set.clone())?;
+        if filled.discovers
+            && let Some(issuer) = &filled.issuer
+        {
+            return self.ask(session, issuer);
+        }
+        let server = filled.server().ok_or_else(|| {
+            Trouble::usage(
+                format!("the profile {name} names no endpoints"),
+                "name the server: --issuer URL, or --token-endpoint URL",
+            )
+        })?;
+        Ok(Found {
+            profile,
+            server: Some(server),
+            grants: Vec::new(),
+            takes_challenges: true,
+            scope: filled.scope,
+        })
     }
 
     /// What is named goes before what was found.
@@ -235,7 +253,9 @@ impl ServerArgs {
 
     /// What is asked for, and how.
     pub(crate) fn obtaining(&self, found: &Found, way: perennial::core::connection::Way) -> Obtaining {
-        let scope = self.scope.clone().or_else(|| found.scope.clone());
+        // The profile's is the one that brings a refresh token, which an app that speaks for itself is not given.
+        let usual = found.scope.clone().filter(|_| way == perennial::core::connection::Way::Person);
+        let scope = self.scope.clone().or(usual);
         Obtaining { way, scope, parameters: self.param.clone() }
     }
 }
@@ -291,9 +311,47 @@ impl Found {
     }
 }
 
+/// A grant is obtained by rules that can be read; one that is held lives on with careful ones.
 fn known(name: &str) -> Result<&'static Profile, Trouble> {
+    if let Some(trouble) = own_profiles::trouble_with(name) {
+        return Err(trouble);
+    }
     Profile::named(name)
         .ok_or_else(|| Trouble::usage(format!("no profile is called \"{name}\""), "see: perennial profiles"))
+}
+
+/// A profile's endpoints; a person who sits there is asked for what is missing.
+fn fill(profile: &'static Profile, mut answers: Vec<(String, String)>) -> Result<FilledIn, Trouble> {
+    loop {
+        let error = match profile.template.fill(&answers) {
+            Ok(filled) => return Ok(filled),
+            Err(error) => error,
+        };
+        match &error {
+            FillError::Missing(missing) if terminal::is_there() => {
+                for blank in missing {
+                    let failed = |error| {
+                        Trouble::plain(Exit::Failed, format!("could not read from the terminal: {error}"))
+                    };
+                    let asked =
+                        terminal::ask(&format!("{} ({})", blank.name, blank.meaning)).map_err(failed)?;
+                    answers.push((blank.name.to_owned(), asked.ok_or_else(secret_input::left)?));
+                }
+            }
+            _ => return Err(unfilled(profile.name, &error)),
+        }
+    }
+}
+
+/// What the profile asks for, in the words of the next command.
+fn unfilled(name: &str, error: &FillError) -> Trouble {
+    let hint = match error.options() {
+        Some(options) => {
+            format!("say it: --profile {name} {options}; what each means: perennial profile show {name}")
+        }
+        None => format!("what it asks for: perennial profile show {name}"),
+    };
+    Trouble::usage(error.to_string(), hint)
 }
 
 fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {

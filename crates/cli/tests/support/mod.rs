@@ -8,6 +8,7 @@
     reason = "each test file uses its own part of this module"
 )]
 
+pub mod browser;
 pub mod disk;
 pub mod kills;
 #[path = "../../../keeper/tests/postgres_server/mod.rs"]

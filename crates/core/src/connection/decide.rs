@@ -37,7 +37,9 @@ pub enum Cause {
     },
     /// A person has given what is good once and is not kept: a code, a password, another token. Exchange it.
     Given {
-        /// As with [`Cause::Authorized`].
+        /// The id of the connection that it is for: another one may have taken the name meanwhile.
+        connection: String,
+        /// What stood there when it was given. A refresh since then is no reason to let it lie: only another grant is.
         instead_of: Version,
         /// What was given.
         grant: Box<Grant>,
@@ -88,9 +90,10 @@ impl Connection {
     #[must_use]
     pub fn decide(&self, cause: &Cause, now: UnixTime) -> Decision {
         match cause {
-            Cause::Authorized { instead_of } | Cause::Given { instead_of, .. }
-                if self.version().same_tokens(instead_of) =>
-            {
+            Cause::Authorized { instead_of } if self.version().same_tokens(instead_of) => {
+                Decision::Fly(Purpose::Obtain)
+            }
+            Cause::Given { instead_of, .. } if self.version().grant_id == instead_of.grant_id => {
                 Decision::Fly(Purpose::Obtain)
             }
             Cause::Authorized { .. } | Cause::Given { .. } => self.decide_wanted(Duration::ZERO, cause, now),

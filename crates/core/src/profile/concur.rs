@@ -1,6 +1,6 @@
 //! SAP Concur, as far as it is publicly documented. The names in brackets are SAP's documents.
 
-use super::{ErrorCode, Profile, ReplayRule, Template};
+use super::{ErrorCode, Profile, ReplayRule, Rotation, Source, Template};
 use crate::origin::Origin;
 use crate::schedule::SAP_PAUSE;
 use crate::server::Endpoint;
@@ -14,6 +14,7 @@ pub static CONCUR: Profile = Profile {
     token_path: "/oauth2/v0/token",
     // "usually the same value comes back, but it may change at any time" [tmc-overview].
     replay: ReplayRule::Always,
+    rotation: Rotation::Sometimes,
     assumed_access_lifetime: Duration::from_secs(3600),
     // Six months [apidoc]; 183 days would promise more than February to August holds.
     assumed_refresh_lifetime: Some(Duration::from_secs(181 * 24 * 3600)),
@@ -28,8 +29,20 @@ pub static CONCUR: Profile = Profile {
     code_decides: true,
     api_member: None,
     template: Template { discovers: false, ..Template::UNKNOWN },
-    sources: &["SAP Concur Developer Center: Authentication; Base URIs; Token Management Certification"],
+    quirks: &[],
+    sources: SOURCES,
 };
+
+/// SAP's documents, by the names in brackets.
+const SOURCES: &[Source] = &[
+    document("apidoc", "SAP Concur Developer Center: Authentication API"),
+    document("base-uris", "SAP Concur Developer Center: Base URIs"),
+    document("tmc-overview", "SAP Concur Developer Center: Token Management Certification"),
+];
+
+const fn document(key: &'static str, title: &'static str) -> Source {
+    Source { key, title, address: None, supports: &[] }
+}
 
 /// The base URIs that `--datacenter` knows [base-uris].
 pub const DATACENTERS: &[(&str, &str)] = &[
@@ -78,7 +91,7 @@ const fn both(code: u32, error: &'static str, meaning: &'static str, verdict: Ve
     row(code, error, meaning, verdict, verdict)
 }
 
-/// One row that means a client pair that is wrong when refreshing, and a request token that is wrong when obtaining.
+/// One row that means a client pair that is wrong when refreshing, and when obtaining that what a person gave is wrong.
 const fn credentials(code: u32, error: &'static str, meaning: &'static str) -> ErrorCode {
     row(code, error, meaning, GrantGone, FixClient)
 }
@@ -90,7 +103,17 @@ const fn row(
     obtaining: Verdict,
     refreshing: Verdict,
 ) -> ErrorCode {
-    ErrorCode { code: Some(code), error, suberror: None, description: None, meaning, obtaining, refreshing }
+    let source = "apidoc";
+    ErrorCode {
+        code: Some(code),
+        error,
+        suberror: None,
+        description: None,
+        meaning,
+        obtaining,
+        refreshing,
+        source,
+    }
 }
 
 const GRANT: &str = "invalid_grant";
@@ -113,7 +136,7 @@ pub static CODES: &[ErrorCode] = &[
     both(52, REQUEST, "the password is missing from the request", FixClient),
     both(53, CLIENT, "the company is not enabled for this app", FixClient),
     both(54, "invalid_scope", "more scope was asked for than was granted", FixScope),
-    both(55, REQUEST, "no user has this e-mail address", FixClient),
+    credentials(55, REQUEST, "no user has this e-mail address"),
     both(56, REQUEST, "the one-time password is missing from the request", FixClient),
     both(57, REQUEST, "the channel of the one-time password is missing from the request", FixClient),
     both(58, REQUEST, "the address of the one-time password is missing from the request", FixClient),
@@ -127,10 +150,10 @@ pub static CODES: &[ErrorCode] = &[
     both(80, REQUEST, "the channel of the one-time password is not known", FixClient),
     both(81, REQUEST, "the address of the one-time password is not usable", FixClient),
     both(82, REQUEST, "too many one-time passwords are open", FixClient),
-    both(83, REQUEST, "there is no such one-time password", FixClient),
-    both(84, REQUEST, "the one-time password was asked for with other parameters", FixClient),
-    both(85, REQUEST, "the one-time password is wrong", FixClient),
-    both(100, REQUEST, "no user has this name", FixClient),
+    credentials(83, REQUEST, "there is no such one-time password"),
+    credentials(84, REQUEST, "the one-time password was asked for with other parameters"),
+    credentials(85, REQUEST, "the one-time password is wrong"),
+    credentials(100, REQUEST, "no user has this name"),
     both(101, REQUEST, "the authorization code is missing from the request", GrantGone),
     both(102, REQUEST, "the redirect address is missing from the request", GrantGone),
     both(103, REQUEST, "the authorization code is wrong or expired", GrantGone),

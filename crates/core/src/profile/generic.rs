@@ -1,7 +1,7 @@
 //! Any server that follows the RFCs. Nothing is known of it, so the rules are the most careful ones: a refresh token may be
 //! spent by one presentation (RFC 9700 section 4.14.2), and a grant lives until the server says otherwise.
 
-use super::{Profile, ReplayRule, Template};
+use super::{Profile, ReplayRule, Rotation, Source, Template};
 use std::time::Duration;
 
 /// The profile `generic`.
@@ -15,6 +15,7 @@ pub const fn careful(name: &'static str, title: &'static str) -> Profile {
         title,
         token_path: "",
         replay: ReplayRule::Never,
+        rotation: Rotation::Unknown,
         // RFC 6749 section 5.1 lets a server leave expires_in out; most tokens of that kind live an hour, and one that is
         // taken for dead too early costs a refresh, one that is taken for alive too long an error.
         assumed_access_lifetime: Duration::from_secs(3600),
@@ -29,6 +30,17 @@ pub const fn careful(name: &'static str, title: &'static str) -> Profile {
         code_decides: false,
         api_member: None,
         template: Template::UNKNOWN,
-        sources: &["RFC 6749; RFC 8414; RFC 9700"],
+        quirks: &[],
+        sources: RFCS,
     }
+}
+
+const RFCS: &[Source] = &[
+    rfc("6749", "The OAuth 2.0 Authorization Framework", "https://www.rfc-editor.org/rfc/rfc6749"),
+    rfc("8414", "OAuth 2.0 Authorization Server Metadata", "https://www.rfc-editor.org/rfc/rfc8414"),
+    rfc("9700", "Best Current Practice for OAuth 2.0 Security", "https://www.rfc-editor.org/rfc/rfc9700"),
+];
+
+const fn rfc(key: &'static str, title: &'static str, address: &'static str) -> Source {
+    Source { key, title, address: Some(address), supports: &[] }
 }

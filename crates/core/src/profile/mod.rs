@@ -6,14 +6,21 @@
 //! | [`concur`] | SAP Concur |
 //! | [`generic`] | any server that follows the RFCs, with the most careful rules |
 //! | [`template`] | where a provider's endpoints are, with blanks to be filled in |
+//! | [`fill`] | a person's answers in those blanks, as a server |
+//! | [`file`](mod@file) | a profile written as TOML, and what is wrong with one |
+//! | [`shipped`] | the files that come with Perennial |
 //! | [`registry`] | the profiles that this process knows, by name |
 
 pub mod concur;
+pub mod file;
+pub mod fill;
 pub mod generic;
 pub mod registry;
+pub mod shipped;
 pub mod template;
 
-pub use template::{Blank, Template};
+pub use fill::{FillError, FilledIn};
+pub use template::{Blank, BlankKind, Template};
 
 use crate::origin::Origin;
 use crate::time::{parse_duration, write_duration};
@@ -80,6 +87,67 @@ impl FromStr for ReplayRule {
     }
 }
 
+/// Whether a refresh brings another refresh token. It decides nothing: what an answer carries counts, and what may be
+/// presented twice is the [`ReplayRule`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotation {
+    /// Each refresh brings another one.
+    Always,
+    /// Some do, or it is set for each app.
+    Sometimes,
+    /// The first one stays.
+    Never,
+    /// Nobody says.
+    Unknown,
+}
+
+impl Rotation {
+    /// All that a profile may say.
+    pub const ALL: [Self; 4] = [Self::Always, Self::Sometimes, Self::Never, Self::Unknown];
+
+    /// The word that files and `--json` use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Sometimes => "sometimes",
+            Self::Never => "never",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The one of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+/// A document that facts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// How facts name it.
+    pub key: &'static str,
+    /// What it is called.
+    pub title: &'static str,
+    /// Where it is; none where it has no one address.
+    pub address: Option<&'static str>,
+    /// What it was read for: the facts that name it. Empty where it is the source of all.
+    pub supports: &'static [&'static str],
+}
+
+/// What a reader should know of a provider beyond what has a field of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quirk {
+    /// The fact that it is a note to; none where it stands for itself.
+    pub about: Option<&'static str>,
+    /// In a sentence or two.
+    pub text: &'static str,
+    /// The key of its source.
+    pub source: &'static str,
+}
+
 /// One row of a provider's error table. It is meant when all that it names agrees with what the server said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorCode {
@@ -97,6 +165,8 @@ pub struct ErrorCode {
     pub obtaining: Verdict,
     /// What a keeper does when it comes back from a refresh.
     pub refreshing: Verdict,
+    /// The key of its source.
+    pub source: &'static str,
 }
 
 impl ErrorCode {
@@ -123,6 +193,8 @@ pub struct Profile {
     pub token_path: &'static str,
     /// What may be done after a lost answer.
     pub replay: ReplayRule,
+    /// Whether a refresh brings another refresh token.
+    pub rotation: Rotation,
     /// How long an access token lives when the answer does not say.
     pub assumed_access_lifetime: Duration,
     /// How long a refresh token lives from each refresh on when the answer does not say; none where it does not end by
@@ -150,8 +222,10 @@ pub struct Profile {
     pub api_member: Option<&'static str>,
     /// Where its endpoints are.
     pub template: Template,
-    /// Where its facts come from: document names and addresses.
-    pub sources: &'static [&'static str],
+    /// What else a reader should know.
+    pub quirks: &'static [Quirk],
+    /// Where its facts come from.
+    pub sources: &'static [Source],
 }
 
 impl Profile {

@@ -18,9 +18,9 @@ use crate::kit::{Kit, Order, blocking};
 use crate::rescue;
 use crate::store::{App, Claim};
 use chances::{Chances, of_write};
-use perennial_core::connection::{Blocked, Condition, Decision, Version};
+use perennial_core::connection::{Blocked, Cause, Condition, Decision, Version};
 use perennial_core::profile::Purpose;
-use perennial_core::{Connection, Grant, Origin};
+use perennial_core::{Connection, Grant, Origin, State};
 use present::{Outcome, Presentation};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -32,24 +32,40 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
     if let Some(hand_out) = blocking(|| rescue::peek(kit, order, &seen)) {
         return Ok(hand_out);
     }
-    let purpose = match kit.decide(&seen, &order.cause) {
-        Decision::Fly(purpose) => purpose,
+    kit.check_meant(&seen, &order.cause)?;
+    let (purpose, is_awaited) = match kit.decide(&seen, &order.cause) {
+        Decision::Fly(purpose) => (purpose, false),
+        // Where a token may not be presented twice, one that is being presented at this moment blocks everybody else. What
+        // comes of that is worth waiting for, behind his claim; whoever has died leaves the claim at once.
+        Decision::Stop(Blocked::Until(_)) | Decision::HandOutAnyway(Blocked::Until(_))
+            if seen.state(kit.now()) == State::Refreshing =>
+        {
+            (Purpose::Refresh, true)
+        }
         other => return kit.grounded(&seen, &other),
     };
     failpoint::pass("looked");
     kit.check_standing(&seen, purpose)?;
     let app = blocking(|| kit.store.app(&order.name))?;
     kit.grant(&seen, &app, purpose, &order.cause)?;
-    let connected = Connected::to(kit, order, &seen, purpose).await?; // connect
+    let base = kit.base_for(&seen, purpose, &order.cause)?;
+    let connected = match is_awaited {
+        false => Some(Connected::to(kit, order, &seen, purpose).await?), // connect
+        true => None,
+    };
     failpoint::pass("connected");
     let claim = kit.claim(&order.name).await?; // claim
     failpoint::pass("claimed");
-    let (base, chances) = (connected.base.clone(), Chances::default());
+    let chances = Chances::default();
     let flight =
         Flight { kit, order, claim, seen, app, base, purpose, chances, refused: None, settled: false };
     let mut flight = match flight.look_again().await? {
         ControlFlow::Continue(flight) => flight, // look again
         ControlFlow::Break(hand_out) => return Ok(hand_out),
+    };
+    let connected = match connected {
+        Some(connected) => connected,
+        None => Connected::to(kit, order, &flight.seen, flight.purpose).await?,
     };
     let mut line = flight.keep(connected)?;
     let _in_the_air = kit.take_off()?;
@@ -120,11 +136,15 @@ impl Flight<'_> {
             self.seen = adopted;
         }
         failpoint::pass("looked_again");
-        if !self.seen.version().same_tokens(&looked)
+        // What is good once is not left lying because a sibling has refreshed; the decision below looks for more.
+        let is_given = matches!(self.order.cause, Cause::Given { .. });
+        if !is_given
+            && !self.seen.version().same_tokens(&looked)
             && let Some(hand_out) = HandOut::of(&self.seen, kit.now())
         {
             return Ok(ControlFlow::Break(hand_out));
         }
+        kit.check_meant(&self.seen, &self.order.cause)?;
         match kit.decide(&self.seen, &self.order.cause) {
             Decision::Fly(purpose) => {
                 kit.check_standing(&self.seen, purpose)?;

@@ -28,6 +28,8 @@ pub struct DeviceSignIn {
     pub verification_uri_complete: Option<String>,
     /// How long the code is good.
     pub expires_in: Duration,
+    /// The id of the connection that it is for.
+    connection: String,
     device_code: Credential,
     interval: Duration,
 }
@@ -53,7 +55,7 @@ impl Keeper {
         let request = TokenRequest::new(&client, &proof, id.into_iter().chain(scope).chain(parameters));
         let reply = self.kit().errand(&seen, Errand::post(to.clone(), request)).await?;
         let members = refusal::object(&to, &reply, |text| redacted(&client, text))?;
-        DeviceSignIn::read(&members).ok_or_else(|| refusal::odd(&to, &reply))
+        DeviceSignIn::read(&members, &seen.id).ok_or_else(|| refusal::odd(&to, &reply))
     }
 
     /// Waits until the person has approved, or the code has ended. The pause between two questions is the server's.
@@ -70,7 +72,11 @@ impl Keeper {
         loop {
             clock.sleep(interval).await;
             let grant = Grant::DeviceCode { device_code: device.device_code.clone() };
-            match self.obtain_with(connection, grant).await {
+            let seen = self.connection(connection)?;
+            if seen.id != device.connection {
+                return Err(Error::OtherConnection);
+            }
+            match self.obtain_given(&seen, grant).await {
                 Err(Error::Pending { slow_down }) if clock.since_boot() < ends => {
                     interval += if slow_down { INTERVAL } else { Duration::ZERO };
                 }
@@ -83,7 +89,7 @@ impl Keeper {
 }
 
 impl DeviceSignIn {
-    fn read(members: &Map<String, Value>) -> Option<Self> {
+    fn read(members: &Map<String, Value>, connection: &str) -> Option<Self> {
         let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         // Google calls it verification_url.
         let address = text("verification_uri").or_else(|| text("verification_url"))?;
@@ -96,6 +102,7 @@ impl DeviceSignIn {
                 .get("expires_in")
                 .and_then(wire::lifetime)
                 .unwrap_or(Duration::from_secs(600)),
+            connection: connection.to_owned(),
             device_code: Credential::new(text("device_code")?),
             interval: members.get("interval").and_then(wire::lifetime).unwrap_or(INTERVAL),
         })

@@ -81,6 +81,7 @@ pub fn read(members: &Map<String, Value>) -> Option<Entry> {
         }
         "suspended" => Event::Suspended,
         "needs_reauthorization" => Event::NeedsReauthorization,
+        "revoked" => Event::Revoked,
         "recovered" => Event::Recovered,
         _ => Event::Noted { what: text("what").unwrap_or(kind) },
     };
@@ -112,6 +113,7 @@ mod tests {
             Event::SetAside { reason: "late".into(), refresh: Some(two) },
             Event::Suspended,
             Event::NeedsReauthorization,
+            Event::Revoked,
             Event::Recovered,
             Event::Noted { what: "added".into() },
         ];

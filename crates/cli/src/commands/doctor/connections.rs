@@ -3,7 +3,7 @@
 
 use super::report::{NAMED, Report, Severity};
 use crate::commands::status::what_next;
-use crate::place::Place;
+use crate::place::{Anew, Place};
 use crate::words::{about, day};
 use perennial::Keeper;
 use perennial::core::connection::{Aside, Intent};
@@ -23,6 +23,8 @@ pub(super) struct Seen {
     pub(super) bases: BTreeSet<Origin>,
     /// True when there is one whose refresh token may be presented only once.
     pub(super) is_strict: bool,
+    /// Whose server can be asked what it thinks of their tokens (RFC 7662).
+    pub(super) to_be_asked_about: Vec<String>,
 }
 
 /// Looks at all of them.
@@ -41,7 +43,12 @@ pub(super) fn look(report: &mut Report<'_>, keeper: &Keeper) -> Seen {
         match keeper.connection(name) {
             Ok(connection) => {
                 one(report, keeper, &connection, &mut good);
-                let base = connection.held.as_ref().map(|held| held.base.clone());
+                let held = connection.held.as_ref();
+                let base = connection.token_origin().or(held.map(|held| &held.base)).cloned();
+                let server = connection.server.as_ref().filter(|_| held.is_some());
+                if server.is_some_and(|server| server.introspection.is_some()) {
+                    seen.to_be_asked_about.push(name.clone());
+                }
                 let base = base.filter(|base| connection.permits(base));
                 seen.is_strict |= connection.policy.replay == ReplayRule::Never;
                 seen.bases.extend(base.or_else(|| keeper.obtaining_base(&connection).ok()));
@@ -91,9 +98,10 @@ impl Good {
 
 fn one(report: &mut Report<'_>, keeper: &Keeper, connection: &Connection, good: &mut Good) {
     let now = keeper.now();
-    let place = report.session.place();
     let state = keeper.state(connection);
     let name = &connection.name;
+    let anew = keeper.store().app(name).map(|app| Anew::of(connection, &app)).unwrap_or_default();
+    let place = Place { anew, ..report.session.place() };
     match (state, what_next(connection, now, &place)) {
         (State::Held | State::Refreshing | State::Unsaved, _) | (_, None) => {
             good.add(name, state);
@@ -157,6 +165,15 @@ fn expiry(report: &mut Report<'_>, connection: &Connection, now: UnixTime, place
 fn aside(report: &mut Report<'_>, connection: &Connection, place: &Place) {
     let name = &connection.name;
     let count = |reason| connection.candidates.iter().filter(|candidate| candidate.reason == reason).count();
+    let unbelieved = count(Aside::Unbelieved);
+    let (others, remedy) = ("have answers aside that are not believed", "to see them: perennial list");
+    if unbelieved > 0 && report.names_one_more("connections", Severity::Person, others, remedy) {
+        report.bad(
+            "connections",
+            format!("{name}: {} kept aside whose id_token is not believed", answers(unbelieved)),
+            format!("see why: {}", place.about("log")),
+        );
+    }
     let strangers = count(Aside::OtherPrincipal);
     let (others, remedy) = ("have answers aside for another principal", "to see them: perennial list");
     if strangers > 0 && report.names_one_more("connections", Severity::Person, others, remedy) {

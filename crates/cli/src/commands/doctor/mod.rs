@@ -5,14 +5,17 @@
 //! | `mod.rs` | the verb, the store and its surroundings |
 //! | `report` | findings, how grave they are, and how they are told |
 //! | `connections` | every connection: its state, its expiries, what stands open |
+//! | `certification` | what SAP's certification asks of token management, with the evidence |
 //! | `network` | every authorization server: can it be reached? |
 
+mod certification;
 mod connections;
 mod network;
 mod report;
 
 use crate::exit::Exit;
 use crate::options::quoted;
+use crate::own_profiles;
 use crate::session::Session;
 use crate::stores::{self, Choice, Opened, of_server};
 use crate::trouble::Trouble;
@@ -41,6 +44,7 @@ Examples:
   perennial doctor --json | jq -r '.[] | select(.good | not) | .remedy'
   perennial doctor --restore-backup   puts the last good copy of a damaged database in its place
   perennial doctor --accept-older     takes a database that was put back from an older copy for good
+  perennial doctor --certification    what SAP's certification asks, with evidence, to be handed to SAP
 
 Marks: ✓ good, · to be known, ! passes by itself, ✗ a person must act.
 Exit codes: 0 nothing is wrong, 3 a person must act, 4 something is wrong that passes by itself.")]
@@ -56,6 +60,10 @@ pub(crate) struct Doctor {
     /// Connect to no authorization server
     #[arg(long)]
     offline: bool,
+
+    /// Show what SAP Concur's certification asks of token management, each row with evidence from the journal
+    #[arg(long, conflicts_with_all = ["restore_backup", "accept_older", "offline"])]
+    certification: bool,
 }
 
 /// What one refresh may take on the disk: its intent, and room for the answer.
@@ -66,6 +74,9 @@ const LITTLE: u64 = 64 * 1024 * 1024;
 
 pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trouble> {
     session.start_log();
+    if doctor.certification {
+        return certification::carry_out(session);
+    }
     let mut report = Report::new(session);
     if doctor.restore_backup || doctor.accept_older {
         mend(&mut report, doctor)?;
@@ -91,7 +102,23 @@ pub(crate) fn carry_out(session: &Session, doctor: &Doctor) -> Result<Exit, Trou
         Err(_) if is_explained => {}
         Err(trouble) => report.trouble("place", trouble),
     }
+    profiles(&mut report);
     report.conclude()
+}
+
+/// A file that cannot be used leaves its connections with the most careful rules.
+fn profiles(report: &mut Report<'_>) {
+    for file in own_profiles::all() {
+        let (path, word) = (file.path.display(), quoted(&file.path.to_string_lossy()));
+        match file.read {
+            Ok(_) => report.good("profiles", format!("the profile {} in {path} can be used", file.name)),
+            Err(problem) => report.bad(
+                "profiles",
+                format!("the profile {} in {path} cannot be used: {}", file.name, problem.first()),
+                format!("perennial profile check {word}"),
+            ),
+        }
+    }
 }
 
 /// Only a database can be put back, or taken for good.
@@ -179,6 +206,7 @@ fn opened(report: &mut Report<'_>, doctor: &Doctor, choice: &Choice, store: &Ope
             standing(report, store.shared().as_ref(), seen.is_strict);
             if !doctor.offline {
                 network::look(report, seen.bases);
+                network::ask_about(report, &keeper, &seen.to_be_asked_about);
             }
         }
         Err(trouble) => report.trouble("place", trouble),

@@ -1,12 +1,14 @@
 //! Can every authorization server be reached? A connection and its TLS session, as before a refresh, and then nothing:
-//! no request, no token. Each base once, all at the same time, within a limit.
+//! no request, no token. Each base once, all at the same time, within a limit. A server that answers questions about tokens
+//! is asked what it thinks of those that are held (RFC 7662); nothing is spent by that.
 
 use super::report::{Report, Severity};
 use crate::trouble::Trouble;
-use perennial::Error;
 use perennial::core::Origin;
 use perennial::core::token_endpoint::Unreachable;
 use perennial::http::{Http, TokenEndpoint};
+use perennial::revoke::Introspection;
+use perennial::{Error, Keeper};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,37 @@ pub(super) fn look(report: &mut Report<'_>, bases: BTreeSet<Origin>) {
     }
     if left_out > 0 {
         report.good("network", format!("{left_out} more servers were not asked"));
+    }
+}
+
+/// So many connections are asked about at most: each is a request with a token in it.
+const MOST_ASKED_ABOUT: usize = 20;
+
+pub(super) fn ask_about(report: &mut Report<'_>, keeper: &Keeper, names: &[String]) {
+    for name in names.iter().take(MOST_ASKED_ABOUT) {
+        report.session.is_about(name);
+        let place = report.session.place();
+        match report.session.wait_alone(keeper.introspect(name)) {
+            Ok(Ok(Introspection { active: true, .. })) => {
+                report.good("network", format!("{name}: its server says that the token is good"));
+            }
+            Ok(Ok(_)) => {
+                let (others, remedy) =
+                    ("tokens are no good, as their servers say", "try them: perennial refresh --all");
+                if report.names_one_more("network", Severity::Person, others, remedy) {
+                    let what = format!("{name}: its server says that the token is no good any more");
+                    let next = format!("try it all the same: {}; else: {}", place.refresh(), place.obtain());
+                    report.bad("network", what, next);
+                }
+            }
+            // Told already, once for each server.
+            Ok(Err(Error::Unreachable { .. })) => {}
+            Ok(Err(error)) => report.trouble("network", Trouble::from(error).prefixed(name)),
+            Err(trouble) => return report.trouble("network", trouble),
+        }
+    }
+    if let Some(more) = names.len().checked_sub(MOST_ASKED_ABOUT).filter(|more| *more > 0) {
+        report.good("network", format!("{more} more tokens were not asked about"));
     }
 }
 
