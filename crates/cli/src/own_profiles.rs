@@ -3,10 +3,12 @@
 //! once, and harms no connection of another provider.
 
 use crate::env_vars;
+use crate::exit::Exit;
 use crate::options::quoted;
 use crate::printer::Printer;
+use crate::trouble::Trouble;
 use crate::xdg;
-use perennial::core::profile::file::{Mistake, ProfileFile};
+use perennial::core::profile::file::{Mistake, ProfileFile, is_name};
 use perennial::core::profile::registry::{self, Looked};
 use std::env;
 use std::fs::{self, File};
@@ -75,6 +77,18 @@ pub(crate) fn find(name: &str) -> Option<OwnFile> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
         text => Some(OwnFile { read: read(text, Some(name)), name: name.to_owned(), path }),
     }
+}
+
+/// What keeps a profile of one's own from being used.
+pub(crate) fn trouble_with(name: &str) -> Option<Trouble> {
+    let OwnFile { path, read, .. } = is_name(name).then(|| find(name)).flatten()?;
+    let problem = read.err()?;
+    let (shown, word) = (path.display(), quoted(&path.to_string_lossy()));
+    Some(Trouble::new(
+        Exit::PersonMustAct,
+        format!("the profile {name} in {shown} cannot be used: {}", problem.first()),
+        format!("all that is wrong: perennial profile check {word}"),
+    ))
 }
 
 /// All of them, by name.

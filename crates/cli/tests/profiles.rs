@@ -153,20 +153,28 @@ fn nobody_is_surprised_by_a_file_that_stands_in_the_place_of_one_that_comes_alon
 }
 
 #[test]
-fn a_broken_file_harms_no_other_connection_and_the_doctor_names_it() {
+fn law_7_a_broken_file_leaves_its_connection_with_careful_rules_and_harms_no_other() {
     let world = world();
     world.add("east");
+    put(&world, "acme", SMALL);
+    let add = ["add", "west", "--profile", "acme", "--set", "tenant=a", "--app-id", "a", "--later"];
+    world.keep_ok(&[&add[..], &["--client-secret-env", "CLIENT_SECRET"]].concat());
     let path = put(&world, "acme", "name = ");
     let token = world.keep_ok(&["token", "east"]);
     assert!(token.stderr.is_empty(), "nobody asked for that profile: {token:?}");
-    let ended = unfilled(&world, "acme");
-    let warning = "warning: the profile acme in";
-    assert_eq!(ended.stderr.matches(warning).count(), 1, "{ended:?}");
-    assert!(ended.stderr.contains("perennial profile check"), "{ended:?}");
-    let doctor = world.keep(&["doctor"]);
+    let status = world.keep_ok(&["status", "west", "--json"]);
+    assert_eq!(status.stderr.matches("the profile acme in").count(), 1, "{status:?}");
+    let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!((&status[0]["profile"], &status[0]["state"]), (&"acme".into(), &"awaiting_grant".into()));
+    let check = format!("perennial profile check {}", path.display());
+    unfilled(&world, "acme").is_trouble(&world, 3, "cannot be used: line 1, column 8", &check);
+    world.keep(&["profile", "show", "acme"]).is_trouble(&world, 3, "cannot be used", &check);
+    let doctor = world.keep(&["doctor", "--offline"]);
     assert_eq!(doctor.code, 3, "{doctor:?}");
-    assert!(doctor.stdout.contains("cannot be used: line 1"), "{doctor:?}");
-    assert!(doctor.stdout.contains(&format!("perennial profile check {}", path.display())), "{doctor:?}");
+    assert!(doctor.stdout.contains("cannot be used: line 1") && doctor.stdout.contains(&check), "{doctor:?}");
+    // Once it is mended, it counts again.
+    put(&world, "acme", SMALL);
+    assert!(world.keep_ok(&["status", "west"]).stderr.is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::access::clients::ClientFile;
 use crate::admin::survey;
 use crate::alerts::{self, Alerts, OverKeeper};
 use crate::config::Config;
+use crate::connect::Couriers;
 use crate::follow;
 use crate::listen::{Certificates, ListenError, Listeners, Serving};
 use crate::problem::Advise;
@@ -124,12 +125,15 @@ impl Daemon {
         let keeps_alive = config.keep_alive.enabled;
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&keeper), options));
         let watched = Arc::new(OverKeeper::new(Arc::clone(&keeper), Arc::new(SystemClock)));
-        let alerts = match config.alerts.outbox.clone().or(places.outbox) {
+        let outbox = config.alerts.outbox.clone().or(places.outbox);
+        let couriers = Couriers::start(outbox.clone(), Arc::new(Http::new(http.clone())), &config);
+        let alerts = match outbox {
             Some(outbox) => start_alerts(&config, watched, &http, outbox, hints),
             None => None,
         };
         let alerts = Arc::new(alerts);
-        let shared = Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise, http));
+        let shared =
+            Arc::new(Shared::new(keeper, Arc::clone(&scheduler), config, doorman, advise, http, couriers));
 
         let (stop, stopped) = watch::channel(false);
         let (names, addresses) = (listeners.places(), listeners.addresses());
@@ -195,6 +199,7 @@ impl Daemon {
         if let Some(alerts) = &*self.alerts {
             alerts.reload(&config.alerts);
         }
+        self.shared.connect.reload(&config);
         self.shared.put_config(config);
         Ok(changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect())
     }
@@ -205,6 +210,7 @@ impl Daemon {
         self.shared.health.draining.store(true, Ordering::Relaxed);
         let patience = self.shared.config().limits.drain.0;
         let _ = self.stop.send(true);
+        self.shared.sign_ins.end();
         let ended = tokio::time::timeout(patience, async {
             self.serving.ended().await;
             self.shared.all_seen_through().await;
@@ -215,6 +221,7 @@ impl Daemon {
             duty.abort();
             let _ = duty.await;
         }
+        self.shared.connect.couriers().stop(LAST_WORDS).await;
         if let Some(Some(alerts)) = Arc::into_inner(self.alerts) {
             alerts.stop(LAST_WORDS).await;
         }

@@ -11,6 +11,7 @@
 //! | `hot` | the tokens in use, in memory | 1, 9 |
 //! | `follow` | what changes in the store | 9 |
 //! | `api` | what may be asked, path by path | 10 |
+//! | `connect` | pages for people who connect a company in SAP's App Center | 4, 5, 10, 13 |
 //! | `admin` | alive, ready, numbers | |
 //! | [`service`] | what a service manager is told | |
 //! | `proxy` | API calls for programs that never see a token | 10, 12 |
@@ -22,6 +23,7 @@ mod admin;
 pub mod alerts;
 mod api;
 pub mod config;
+mod connect;
 mod daemon;
 mod follow;
 mod hot;

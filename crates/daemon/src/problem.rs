@@ -41,9 +41,17 @@ pub fn plain_advice(error: &Error, _: &str) -> Advice {
         Error::Failed { fault, retry_at, .. } => retry_at.is_none() && fault.verdict != Verdict::Unknown,
         Error::NotPermitted { .. } | Error::OtherPrincipal { .. } | Error::OtherCompany { .. } => true,
         Error::NoRequestToken | Error::RequestTokenUsedUp { .. } | Error::RescueClosed { .. } => true,
+        Error::SignInNeeded | Error::Unbelieved(_) | Error::PrivateKey(_) | Error::NoEndpoint(_) => true,
+        Error::OtherConnection | Error::SignInFailed(_) => true,
+        Error::Errand { status, .. } => is_refusal(*status),
         _ => false,
     };
     Advice { message: error.to_string(), needs_a_person, ..Advice::default() }
+}
+
+/// True when a server has judged, and says the same again to whoever asks the same again.
+fn is_refusal(status: Option<u16>) -> bool {
+    status.is_some_and(|status| (400..500).contains(&status) && status != 429)
 }
 
 /// What a path may answer with instead of what it is there for.
@@ -144,12 +152,13 @@ impl Problem {
         }
         let advice = advise(error, connection);
         let (status, kind, title) = kind_of(error, advice.needs_a_person);
+        let (code, correlation_id) = said(error);
         Self {
             connection: Some(connection.to_owned()),
             verdict: advice.verdict,
-            code: advice.code,
-            correlation_id: advice.correlation_id,
-            next: advice.next,
+            code: advice.code.or(code),
+            correlation_id: advice.correlation_id.or(correlation_id),
+            next: advice.next.or_else(|| next_step(error, connection)),
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
             ..Self::new(status, kind, title, advice.message)
         }
@@ -294,6 +303,30 @@ impl Problem {
     }
 }
 
+/// What to do about an error of which whoever builds the daemon says nothing.
+fn next_step(error: &Error, connection: &str) -> Option<String> {
+    let api = |what: &str, path: &str| Some(format!("{what}: POST /v1/connections/{connection}/{path}"));
+    match error {
+        Error::SignInNeeded => api("begin a sign-in", "sign-in"),
+        Error::Unbelieved(_) => api("check client id and issuer, then begin a sign-in", "sign-in"),
+        Error::PrivateKey(_) => api("give the key as client_secret", "reauthorize"),
+        Error::NoEndpoint("introspection") => Some("nothing is wrong with the grant for that".to_owned()),
+        Error::NoEndpoint("revocation") => {
+            Some("have the server's administrator end the grant, then remove the connection".to_owned())
+        }
+        Error::NoEndpoint(_) => Some("have a person sign in in another way".to_owned()),
+        _ => None,
+    }
+}
+
+/// What a server said of a request beside the token grants.
+fn said(error: &Error) -> (Option<u32>, Option<String>) {
+    match error {
+        Error::Errand { code, correlation_id, .. } => (*code, correlation_id.clone()),
+        _ => (None, None),
+    }
+}
+
 fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'static str) {
     match error {
         Error::Store(error) => match error.as_ref() {
@@ -319,6 +352,33 @@ fn kind_of(error: &Error, needs_a_person: bool) -> (StatusCode, &'static str, &'
         }
         Error::Internal(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "/problems/internal", "the daemon could not go on")
+        }
+        Error::Errand { status, .. } if is_refusal(*status) => {
+            (StatusCode::CONFLICT, "/problems/server-refuses", "the authorization server refuses")
+        }
+        Error::Errand { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "/problems/server-fails",
+            "the authorization server cannot be used now",
+        ),
+        Error::NoEndpoint(_) => {
+            (StatusCode::CONFLICT, "/problems/no-endpoint", "the authorization server does not offer this")
+        }
+        Error::SignInNeeded => (StatusCode::CONFLICT, "/problems/sign-in-needed", "a person must sign in"),
+        Error::SignInFailed(_) => {
+            (StatusCode::CONFLICT, "/problems/sign-in-failed", "the sign-in came to nothing")
+        }
+        Error::Pending { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "/problems/sign-in-pending", "nobody has signed in yet")
+        }
+        Error::Unbelieved(_) => {
+            (StatusCode::CONFLICT, "/problems/unbelieved", "the server's answer is not believed")
+        }
+        Error::PrivateKey(_) => {
+            (StatusCode::CONFLICT, "/problems/private-key", "the client's private key is of no use")
+        }
+        Error::OtherConnection => {
+            (StatusCode::CONFLICT, "/problems/other-connection", "another connection has the name by now")
         }
         _ if needs_a_person => (StatusCode::CONFLICT, "/problems/person-needed", "a person must act"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "/problems/try-later", "no token can be had now"),

@@ -3,13 +3,15 @@
 use crate::access::Doorman;
 use crate::admin::health::Health;
 use crate::admin::survey::Survey;
+use crate::api::SignIns;
 use crate::config::Config;
+use crate::connect::{Connecting, Couriers};
 use crate::hot::{Entry, Hot, Look};
 use crate::problem::{Advise, Problem};
 use crate::proxy::Proxy;
 use crate::tally::Tally;
 use perennial::core::UnixTime;
-use perennial::http;
+use perennial::http::{self, Http};
 use perennial::scheduler::Scheduler;
 use perennial::store::StoreError;
 use perennial::{Error, HandOut, Keeper};
@@ -33,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) hot: Hot,
     pub(crate) doorman: Doorman,
     pub(crate) proxy: Proxy,
+    /// For what is asked before there is a connection: who an authorization server is.
+    pub(crate) http: Http,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) connect: Connecting,
     pub(crate) tally: Tally,
     pub(crate) health: Health,
     pub(crate) survey: Survey,
@@ -53,8 +59,12 @@ impl Shared {
         doorman: Doorman,
         advise: Box<Advise>,
         http: http::Options,
+        couriers: Couriers,
     ) -> Self {
         Self {
+            http: Http::new(http.clone()),
+            sign_ins: SignIns::default(),
+            connect: Connecting::new(&config, couriers),
             proxy: Proxy::new(http, config.proxy.idle_connections, config.limits.resident),
             started: keeper.now(),
             keeper,

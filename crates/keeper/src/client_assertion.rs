@@ -18,8 +18,22 @@ const GOOD_FOR: i64 = 60;
 /// # Errors
 /// When the private key is of no use.
 pub(crate) fn proof(seen: &Connection, client: &Client, now: UnixTime) -> Result<Proof, Error> {
-    let Some(server) = &seen.server else { return Ok(Proof::Post) };
-    Ok(match server.authentication {
+    let authentication =
+        seen.server.as_ref().map_or_else(ClientAuthentication::default, |it| it.authentication);
+    let sends_it = matches!(authentication, ClientAuthentication::Post | ClientAuthentication::Basic);
+    if sends_it && looks_like_key(client.secret.expose()) {
+        // A private key goes nowhere (law 10). Beside a statement of the app's own, none need prove anything (RFC 7523
+        // section 2.1).
+        return if seen.obtaining.is_by_statement() {
+            Ok(Proof::None)
+        } else {
+            Err(Error::PrivateKey(format!(
+                "what is kept as the client's secret is a private key, and {} would send it",
+                authentication.as_str()
+            )))
+        };
+    }
+    Ok(match authentication {
         ClientAuthentication::Post => Proof::Post,
         ClientAuthentication::Basic => Proof::Basic,
         ClientAuthentication::None => Proof::None,
@@ -60,6 +74,10 @@ pub(crate) fn statement(
     encode(&header, &claims, &key).map(Credential::new).map_err(|error| unusable(&error))
 }
 
+fn looks_like_key(secret: &str) -> bool {
+    secret.contains("-----BEGIN") && secret.contains("PRIVATE KEY")
+}
+
 /// The key, and what it signs with: RSA and Ed25519 keys have one common algorithm, and of the curves P-256.
 fn key(pem: &str) -> Result<(EncodingKey, Algorithm), Error> {
     let pem = pem.as_bytes();
@@ -83,4 +101,28 @@ pub fn is_private_key(pem: &str) -> bool {
 fn unusable(error: &jsonwebtoken::errors::Error) -> Error {
     tracing::debug!(kind = ?std::mem::discriminant(error.kind()), "signing failed");
     Error::PrivateKey("the client's private key could not sign".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perennial_core::connection::Way;
+    use perennial_core::profile::generic::GENERIC;
+    use perennial_core::secret::ClientSecret;
+    use perennial_core::server::Endpoint;
+
+    #[test]
+    fn law_10_a_private_key_is_never_sent_as_a_secret() {
+        let secret = ClientSecret::new("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----");
+        let client = Client { id: "app".into(), secret };
+        for authentication in [ClientAuthentication::Basic, ClientAuthentication::Post] {
+            let endpoint = Endpoint::parse("https://login.example/token").unwrap();
+            let server = Server { authentication, ..Server::new(endpoint) };
+            let mut seen = Connection::new("id", "acme", &GENERIC).at(server);
+            let refused = proof(&seen, &client, UnixTime(0)).unwrap_err().to_string();
+            assert!(!refused.contains("canary") && refused.contains(authentication.as_str()), "{refused}");
+            seen.obtaining.way = Way::JwtBearer { issuer: None, subject: None };
+            assert!(matches!(proof(&seen, &client, UnixTime(0)), Ok(Proof::None)), "the statement is enough");
+        }
+    }
 }

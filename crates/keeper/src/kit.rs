@@ -248,10 +248,11 @@ impl Kit {
         }
         let held = seen.presentable(named_by(cause)).map(|(_, base)| base.clone());
         let held = held.or_else(|| seen.held.as_ref().map(|held| held.base.clone()));
-        // A grant is obtained anew where the one before it lived, unless a person names another place.
+        // A grant is obtained anew where the one before it lived, unless a person names another place; the first one where
+        // it was to live when the connection was added.
         let base = match purpose {
             Purpose::Refresh => held,
-            Purpose::Obtain => self.base.clone().or(held),
+            Purpose::Obtain => self.base.clone().or(held).or_else(|| seen.permitted.first().cloned()),
         };
         base.map_or_else(default, Ok)
     }

@@ -3,9 +3,10 @@
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::kit::blocking;
-use crate::store::{App, Parcel, WriteError};
+use crate::store::{App, Parcel, WriteError, agenda};
 use perennial_core::connection::Condition;
 use perennial_core::journal::{Entry, Event};
+use perennial_core::secret::RequestToken;
 use perennial_core::{Connection, Policy};
 use std::path::PathBuf;
 
@@ -113,6 +114,24 @@ impl Keeper {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.kit().store.read(name)?;
         Ok(blocking(|| self.kit().store.remove(name))?)
+    }
+
+    /// Takes a connection out again whose first exchange was refused, with this request token: it holds nothing, and
+    /// whoever made the token up leaves nothing behind. What holds anything, is being worked on, or has been given another
+    /// token since, stays. Says whether it went.
+    ///
+    /// # Errors
+    /// When there is none, or the store cannot do it.
+    pub fn discard(&self, name: &str, refused: &RequestToken) -> Result<bool, Error> {
+        let kit = self.kit();
+        let Some(claim) = blocking(|| kit.store.try_claim(name))? else { return Ok(false) };
+        let seen = kit.look(claim.as_ref())?;
+        let is_refused = kit.store.app(name)?.request_token.as_ref() == Some(refused);
+        if !is_refused || agenda::holds_anything(&seen) {
+            return Ok(false);
+        }
+        blocking(|| kit.store.discard(name))?;
+        Ok(true)
     }
 
     /// Brings back what was last put away under this name.

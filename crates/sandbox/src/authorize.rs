@@ -8,7 +8,7 @@ use crate::client::check_id;
 use crate::codes::Approved;
 use crate::errors::Refusal;
 use crate::form::{Form, with_query};
-use crate::ledger::narrowed;
+use crate::ledger::{SCOPE, narrowed};
 use crate::page::{alert, escaped, hidden, page, problem, see_other, sign_in_fields};
 use crate::world::{World, now};
 use axum::Extension;
@@ -152,7 +152,7 @@ fn check(form: &Form) -> Result<(), Wrong> {
         let description = "the response_type must be code";
         return Err(Wrong { error: "unsupported_response_type", code: 116, description });
     }
-    if narrowed(form.get("scope")).is_err() {
+    if narrowed(form.get("scope"), SCOPE).is_err() {
         let description = "more scope is asked for than the app has";
         return Err(Wrong { error: "invalid_scope", code: 54, description });
     }

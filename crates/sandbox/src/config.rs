@@ -29,6 +29,12 @@ pub struct Config {
     pub request_token_lifetime: Duration,
     /// The redirect URIs of the app beside those of this machine (`http` on loopback), which are always taken.
     pub redirect_uris: Vec<String>,
+    /// Whether clients may authenticate by HTTP Basic too, as at most servers and not at Concur's.
+    pub generic: bool,
+    /// How long a device has to wait between two questions; zero lets it ask as often as it likes.
+    pub device_interval: Duration,
+    /// How long a device may wait for a person.
+    pub device_lifetime: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +52,10 @@ impl Default for Config {
             request_token_uses: 5,
             request_token_lifetime: Duration::from_secs(DAY),
             redirect_uris: Vec::new(),
+            generic: false,
+            // The interval that holds when a server names none (RFC 8628, section 3.2).
+            device_interval: Duration::from_secs(5),
+            device_lifetime: Duration::from_secs(900),
         }
     }
 }
@@ -84,6 +94,8 @@ pub enum Expire {
     Code,
     /// Every one-time password sent so far.
     Otp,
+    /// Every device code that waits for a person.
+    DeviceCode,
 }
 
 /// A word that names none of the choices.

@@ -8,6 +8,8 @@ use serde_json::json;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     code: u32,
+    /// An error of an RFC that Concur has no code for.
+    word: Option<&'static str>,
     detail: Option<&'static str>,
     geolocation: Option<String>,
 }
@@ -20,12 +22,17 @@ struct Row {
 
 impl Refusal {
     pub(crate) fn new(code: u32) -> Refusal {
-        Refusal { code, detail: None, geolocation: None }
+        Refusal { code, word: None, detail: None, geolocation: None }
     }
 
     /// Says what exactly was wrong, in place of the code's own sentence.
     pub(crate) fn because(code: u32, detail: &'static str) -> Refusal {
-        Refusal { code, detail: Some(detail), geolocation: None }
+        Refusal { code, word: None, detail: Some(detail), geolocation: None }
+    }
+
+    /// A refusal in the words of an RFC, without a code.
+    pub(crate) fn plain(word: &'static str, detail: &'static str) -> Refusal {
+        Refusal { code: 0, word: Some(word), detail: Some(detail), geolocation: None }
     }
 
     pub(crate) fn code(&self) -> u32 {
@@ -37,6 +44,9 @@ impl Refusal {
     }
 
     pub(crate) fn answer(&self) -> Answer {
+        if let Some(word) = self.word {
+            return Answer::failure(StatusCode::BAD_REQUEST, word, self.detail.unwrap_or_default());
+        }
         let row = row(self.code);
         let mut body = json!({
             "code": self.code,

@@ -28,6 +28,7 @@ struct RequestToken {
 
 struct Grant {
     principal: Principal,
+    scope: String,
     revoked: bool,
     expires: u64,
     refreshes: u64,
@@ -39,6 +40,17 @@ struct Grant {
 struct AccessToken {
     expires: u64,
     principal: Principal,
+    scope: String,
+}
+
+/// A token that is good.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) principal: Principal,
+    pub(crate) scope: String,
+    pub(crate) expires: u64,
+    /// The token_type of RFC 7662.
+    pub(crate) kind: &'static str,
 }
 
 /// Whom an access token speaks for.
@@ -120,7 +132,7 @@ impl Ledger {
         scope: Option<&str>,
         now: u64,
     ) -> Result<Granted, Refused> {
-        let scope = narrowed(scope)?;
+        let scope = narrowed(scope, SCOPE)?;
         let presented = self.request_tokens.get_mut(request_token).ok_or(Refusal::new(5))?;
         if presented.for_other_app {
             return Err(Refusal::new(136).into());
@@ -145,7 +157,7 @@ impl Ledger {
         scope: Option<&str>,
         now: u64,
     ) -> Result<Granted, Refused> {
-        let scope = narrowed(scope)?;
+        let scope = narrowed(scope, SCOPE)?;
         Ok(self.grant(principal, scope, now))
     }
 
@@ -167,7 +179,7 @@ impl Ledger {
         if grant.revoked || grant.expires <= now {
             return Err(Refusal::new(108).into());
         }
-        let scope = narrowed(scope)?;
+        let scope = narrowed(scope, &grant.scope)?;
         grant.expires = now.saturating_add(self.config.refresh_lifetime.as_secs());
         let rotated = self.rotate(number, presented);
         let grant = &self.grants[number];
@@ -186,7 +198,7 @@ impl Ledger {
     pub(crate) fn app(&self, scope: Option<&str>) -> Result<Granted, Refused> {
         Ok(Granted {
             principal: Principal::App,
-            scope: narrowed(scope)?,
+            scope: narrowed(scope, SCOPE)?,
             refresh_token: None,
             refresh_expires: 0,
             rotated: false,
@@ -195,12 +207,13 @@ impl Ledger {
         })
     }
 
-    pub(crate) fn remember_access(&mut self, token: &str, principal: Principal, expires: u64, now: u64) {
+    pub(crate) fn remember_access(&mut self, token: &str, granted: &Granted, expires: u64, now: u64) {
         // Looking through all of them at every doubling keeps the cost of forgetting constant for each token.
         if self.access_tokens.len() >= 1024 && self.access_tokens.len().is_power_of_two() {
             self.access_tokens.retain(|_, known| known.expires > now);
         }
-        self.access_tokens.insert(sha256(token.as_bytes()), AccessToken { expires, principal });
+        let known = AccessToken { expires, principal: granted.principal, scope: granted.scope.clone() };
+        self.access_tokens.insert(sha256(token.as_bytes()), known);
     }
 
     /// Whom the bearer speaks for, if it is still good.
@@ -220,6 +233,39 @@ impl Ledger {
         self.grants[number].revoked = true;
     }
 
+    /// Ends the access token, or the grant of the refresh token; false if neither is known.
+    pub(crate) fn revoke_token(&mut self, token: &str) -> bool {
+        if let Some(number) = self.refresh_tokens.get(token) {
+            self.grants[*number].revoked = true;
+            return true;
+        }
+        let known = self.access_tokens.get_mut(&sha256(token.as_bytes()));
+        known.map(|known| known.expires = 0).is_some()
+    }
+
+    /// What stands behind a token, if it is good.
+    pub(crate) fn describe(&self, token: &str, now: u64) -> Option<Described> {
+        if let Some(number) = self.refresh_tokens.get(token) {
+            let grant = &self.grants[*number];
+            let good = !grant.revoked
+                && grant.expires > now
+                && (grant.current == token || grant.previous.as_deref() == Some(token));
+            return good.then(|| Described {
+                principal: grant.principal,
+                scope: grant.scope.clone(),
+                expires: grant.expires,
+                kind: "refresh_token",
+            });
+        }
+        let known = self.access_tokens.get(&sha256(token.as_bytes()))?;
+        (known.expires > now).then(|| Described {
+            principal: known.principal,
+            scope: known.scope.clone(),
+            expires: known.expires,
+            kind: "Bearer",
+        })
+    }
+
     /// Every request token and every refresh token ever issued.
     pub(crate) fn secrets(&self) -> Vec<String> {
         self.request_tokens.keys().chain(self.refresh_tokens.keys()).cloned().collect()
@@ -230,7 +276,7 @@ impl Ledger {
             Expire::Access => self.access_tokens.values_mut().for_each(|token| token.expires = 0),
             Expire::Refresh => self.grants.iter_mut().for_each(|grant| grant.expires = 0),
             // These stand in books of their own.
-            Expire::Code | Expire::Otp => {}
+            Expire::Code | Expire::Otp | Expire::DeviceCode => {}
             Expire::RequestToken => self.request_tokens.values_mut().for_each(|token| token.expires = 0),
         }
     }
@@ -244,6 +290,7 @@ impl Ledger {
         self.refresh_tokens.insert(token.clone(), self.grants.len());
         self.grants.push(Grant {
             principal,
+            scope: scope.clone(),
             revoked: false,
             expires,
             refreshes: 0,
@@ -293,8 +340,9 @@ fn one_in_three(seed: &Seed, grant: usize, refresh: u64) -> bool {
     u64::from(drawn[0]) % 3 == refresh % 3
 }
 
-pub(crate) fn narrowed(asked: Option<&str>) -> Result<String, Refusal> {
-    let Some(asked) = asked else { return Ok(SCOPE.to_owned()) };
-    let known = |word: &str| SCOPE.split(' ').any(|granted| granted == word);
+/// The scope that is asked for, if it is within what may be had; all of it, if none is asked for.
+pub(crate) fn narrowed(asked: Option<&str>, within: &str) -> Result<String, Refusal> {
+    let Some(asked) = asked else { return Ok(within.to_owned()) };
+    let known = |word: &str| within.split(' ').any(|granted| granted == word);
     if asked.split_ascii_whitespace().all(known) { Ok(asked.to_owned()) } else { Err(Refusal::new(54)) }
 }

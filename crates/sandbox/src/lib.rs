@@ -11,6 +11,8 @@
 //! client, form what every request of a client has to be; the parameters of a request
 //! authorize    the page on which a person signs in; codes: what comes of it; page: HTML
 //! otp          one-time passwords, and the mailbox that shows them
+//! device       device authorization and its page
+//! metadata, tokens   discovery; introspection and revocation of one token
 //! users        the people who can sign in
 //! centres      the data centres that share one world
 //! ledger       what has been issued and what is still good; takes `now` as an argument
@@ -36,6 +38,7 @@ mod codes;
 mod config;
 mod control;
 mod credentials;
+mod device;
 mod distort;
 mod errors;
 mod faults;
@@ -43,12 +46,14 @@ mod form;
 mod ids;
 mod jwt;
 mod ledger;
+mod metadata;
 mod otp;
 mod page;
 mod sandbox;
 mod server;
 mod stats;
 mod token;
+mod tokens;
 mod users;
 mod world;
 

@@ -148,7 +148,7 @@ pub(crate) async fn send(
 ) -> Answer {
     let form = Form::read(&body);
     let sent = check_format(&parts, &form)
-        .and_then(|()| authenticate(&world, here, &form))
+        .and_then(|()| authenticate(&world, here, &parts.headers, &form))
         .and_then(|()| addressee(&world, &form))
         .and_then(|(user, to)| world.mailroom().send(user, to, &form, now()));
     match sent {

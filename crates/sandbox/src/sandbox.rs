@@ -133,12 +133,13 @@ impl Sandbox {
         self.world.mailroom().sent_to(address)
     }
 
-    /// Every request token, refresh token, code and one-time password that was issued so far, the client secret and the users' passwords: for
+    /// Every request token, refresh token, code of any kind and one-time password that was issued so far, the client secret and the users' passwords: for
     /// tests that look where none of them may be. Access tokens are kept by digest alone.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.world.ledger().secrets();
         secrets.extend(self.world.codes().secrets());
         secrets.extend(self.world.mailroom().secrets());
+        secrets.extend(self.world.devices().secrets());
         secrets.push(self.ready.client_secret.clone());
         secrets.extend(self.ready.users.iter().map(|user| user.password.clone()));
         secrets

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::centres::Here;
 use crate::world::World;
-use crate::{api, authorize, control, otp, token};
+use crate::{api, authorize, control, device, metadata, otp, token, tokens};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -88,6 +88,12 @@ fn routes(world: Arc<World>) -> Router {
         .route("/oauth2/v0/token", post(token::token))
         .route("/oauth2/v0/authorize", get(authorize::show).post(authorize::decide))
         .route("/oauth2/v0/otp", post(otp::send))
+        .route("/oauth2/v0/device_authorization", post(device::start))
+        .route("/device", get(device::show).post(device::decide))
+        .route("/oauth2/v0/revoke", post(tokens::revoke))
+        .route("/oauth2/v0/introspect", post(tokens::introspect))
+        .route("/.well-known/openid-configuration", get(metadata::metadata))
+        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/oauth2/v0/jwks", get(api::jwks))
         .route("/app-mgmt/v0/connections", delete(api::revoke))
         .route("/profile/identity/v4/Users", get(api::users))

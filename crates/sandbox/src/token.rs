@@ -5,6 +5,7 @@ use crate::body::Held;
 use crate::centres::Here;
 use crate::client::{authenticate, check_format};
 use crate::codes::NotTaken;
+use crate::device;
 use crate::distort;
 use crate::errors::Refusal;
 use crate::faults::Place;
@@ -30,8 +31,11 @@ const MOST_BYTES: usize = 64 * 1024;
 /// it, and the client would not see the refusal.
 const MOST_READ: usize = 1 << 20;
 
-/// The grants that SAP documents; any other word counts as unknown.
-const GRANTS: [&str; 5] = ["password", "refresh_token", "client_credentials", "authorization_code", "otp"];
+/// The grants that SAP documents, and that of RFC 8628; any other word counts as unknown.
+pub(crate) const GRANTS: [&str; 6] =
+    ["password", "refresh_token", "client_credentials", "authorization_code", "otp", DEVICE_CODE];
+
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 pub(crate) async fn token(
     State(world): State<Arc<World>>,
@@ -66,7 +70,7 @@ fn too_long() -> Answer {
 /// The whole of the endpoint's own behaviour; faults come on top.
 fn process(world: &World, here: Here, parts: &Parts, form: &Form) -> Answer {
     let outcome = check_format(parts, form)
-        .and_then(|()| authenticate(world, here, form))
+        .and_then(|()| authenticate(world, here, &parts.headers, form))
         .map_err(Refused::from)
         .and_then(|()| decide(world, form));
     match outcome {
@@ -91,6 +95,10 @@ fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
         "otp" => {
             let user = otp::redeem(world, form)?;
             world.ledger().give(Principal::User(user), form.get("scope"), now())
+        }
+        DEVICE_CODE => {
+            let (user, scope) = device::redeem(world, form)?;
+            world.ledger().give(Principal::User(user), Some(&scope), now())
         }
         "client_credentials" => world.ledger().app(form.get("scope")),
         _ => Err(Refusal::new(60).into()),
@@ -152,7 +160,7 @@ fn issue(world: &World, headers: &HeaderMap, granted: &Granted) -> Result<Answer
     let lifetime = world.access_lifetime.as_secs();
     let claims = Claims { world, granted, now, expires: now.saturating_add(lifetime) };
     let access_token = world.signer.sign(&claims.access())?;
-    world.ledger().remember_access(&access_token, granted.principal, claims.expires, now);
+    world.ledger().remember_access(&access_token, granted, claims.expires, now);
 
     let mut body = json!({
         "expires_in": lifetime,

@@ -3,6 +3,7 @@
 use crate::centres::Here;
 use crate::codes::Codes;
 use crate::config::{Config, Expire};
+use crate::device::Devices;
 use crate::faults::Faults;
 use crate::ids::{Ids, Seed};
 use crate::jwt::Signer;
@@ -28,6 +29,7 @@ pub(crate) struct World {
     ledger: Mutex<Ledger>,
     codes: Mutex<Codes>,
     mailroom: Mutex<Mailroom>,
+    devices: Mutex<Devices>,
     faults: Mutex<Faults>,
     token_ids: Mutex<Ids>,
     correlation_ids: Mutex<Ids>,
@@ -49,9 +51,10 @@ impl World {
             access_lifetime: config.access_lifetime,
             signer,
             counters: Counters::default(),
-            ledger: Mutex::new(Ledger::new(config, seed)),
+            ledger: Mutex::new(Ledger::new(config.clone(), seed)),
             codes: Mutex::new(Codes::new(seed)),
             mailroom: Mutex::new(Mailroom::new(seed)),
+            devices: Mutex::new(Devices::new(&config, seed)),
             faults: Mutex::default(),
             token_ids: Mutex::new(seed.stream("jti")),
             correlation_ids: Mutex::new(seed.stream("correlation")),
@@ -68,6 +71,10 @@ impl World {
 
     pub(crate) fn mailroom(&self) -> MutexGuard<'_, Mailroom> {
         locked(&self.mailroom)
+    }
+
+    pub(crate) fn devices(&self) -> MutexGuard<'_, Devices> {
+        locked(&self.devices)
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -103,6 +110,7 @@ impl World {
     pub(crate) fn expire(&self, what: Expire) {
         match what {
             Expire::Code => self.codes().expire(),
+            Expire::DeviceCode => self.devices().expire(),
             Expire::Otp => self.mailroom().expire(),
             _ => self.ledger().expire(what),
         }

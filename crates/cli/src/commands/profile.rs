@@ -106,11 +106,7 @@ impl Show {
             || Trouble::usage(format!("no profile is called \"{name}\""), "all of them: perennial profiles");
         let known = profiles::all().into_iter().find(|known| known.name == name).ok_or_else(unknown)?;
         let Some(profile) = known.profile else {
-            return Err(Trouble::new(
-                Exit::PersonMustAct,
-                known.from,
-                format!("look at it: perennial profile check {}", own_path(name)),
-            ));
+            return Err(own_profiles::trouble_with(name).unwrap_or_else(unknown));
         };
         if self.toml {
             session.printer.data(&text_of(name)?)?;
@@ -121,11 +117,6 @@ impl Show {
         }
         Ok(Exit::Done)
     }
-}
-
-fn own_path(name: &str) -> String {
-    let file = own_profiles::find(name);
-    file.map_or_else(|| "FILE".to_owned(), |file| crate::options::quoted(&file.path.to_string_lossy()))
 }
 
 /// The file itself, comments and all.

@@ -58,6 +58,10 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "HOW", default_value = "coexist")]
     regrant: Regrant,
 
+    /// Take HTTP Basic client authentication as well, as most servers do and Concur does not
+    #[arg(long)]
+    generic: bool,
+
     /// Make the same ids, secrets and tokens at every start
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -102,6 +106,7 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
         refresh_lifetime: args.refresh_lifetime,
         rotate: args.rotate,
         regrant: args.regrant,
+        generic: args.generic,
         seed: args.seed,
         ..Config::default()
     };

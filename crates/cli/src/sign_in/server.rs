@@ -4,6 +4,7 @@
 use super::Way;
 use super::given::{check_parameters, pair};
 use crate::exit::Exit;
+use crate::own_profiles;
 use crate::secret_input::{self, PrivateKeySource, Source};
 use crate::session::Session;
 use crate::terminal;
@@ -310,7 +311,11 @@ impl Found {
     }
 }
 
+/// A grant is obtained by rules that can be read; one that is held lives on with careful ones.
 fn known(name: &str) -> Result<&'static Profile, Trouble> {
+    if let Some(trouble) = own_profiles::trouble_with(name) {
+        return Err(trouble);
+    }
     Profile::named(name)
         .ok_or_else(|| Trouble::usage(format!("no profile is called \"{name}\""), "see: perennial profiles"))
 }

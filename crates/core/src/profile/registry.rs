@@ -22,12 +22,12 @@ pub enum Looked {
     Absent,
     /// There is one.
     Found(Box<Profile>),
-    /// There is one, and it cannot be used: the most careful rules are in force until it is mended. The one that it was to
-    /// replace might permit what this server does not (law 7).
+    /// There is one, and it cannot be used. The name stands for nothing then, not even for one that comes with Perennial and
+    /// was to be replaced: that one might permit what this server does not (law 7).
     Unusable,
 }
 
-/// Says where a person's own profiles are looked for, each once. The first one who says so counts.
+/// Says where a person's own profiles are looked for. The first one who says so counts.
 pub fn look_in(own: impl Fn(&str) -> Looked + Send + Sync + 'static) {
     let _ = OWN.set(Box::new(own));
 }
@@ -43,12 +43,10 @@ pub fn named(name: &str) -> Option<&'static Profile> {
 /// name. Its endpoints stand with the connection, so it goes on working.
 #[must_use]
 pub fn named_or_careful(name: &str) -> &'static Profile {
-    named(name).unwrap_or_else(|| install_careful(name))
-}
-
-fn install_careful(name: &str) -> &'static Profile {
-    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    install(careful(name, "a provider whose profile is not installed here"))
+    named(name).unwrap_or_else(|| {
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        install(careful(name, "a provider whose profile is not installed here"))
+    })
 }
 
 /// Makes a profile known; one of the same name gives way to it.
@@ -76,7 +74,7 @@ fn looked_for(name: &str) -> Option<&'static Profile> {
     }
     match OWN.get().map_or(Looked::Absent, |own| own(name)) {
         Looked::Found(profile) if profile.name == name => Some(install(*profile)),
-        Looked::Found(_) | Looked::Unusable => Some(install_careful(name)),
+        Looked::Found(_) | Looked::Unusable => None,
         Looked::Absent => {
             let profile = shipped::find(name)?.profile()?;
             put(profile);

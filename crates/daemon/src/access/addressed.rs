@@ -32,10 +32,14 @@ impl Names {
         if matches!(from, From::Tcp(_)) && !headers.get(HOST).is_some_and(|host| self.is_ours(host)) {
             return Err(Problem::not_addressed());
         }
-        let origin = headers.get(ORIGIN);
+        let (origin, host) = (headers.get(ORIGIN), headers.get(HOST));
         let is_known =
             |origin: &HeaderValue| self.origins.iter().any(|own| own.as_bytes() == origin.as_bytes());
-        if origin.is_none_or(is_known) { Ok(()) } else { Err(Problem::foreign_page()) }
+        if origin.is_none_or(|origin| is_known(origin) || is_same(origin, host)) {
+            Ok(())
+        } else {
+            Err(Problem::foreign_page())
+        }
     }
 
     /// A name that we were given, this machine's own, or an address: none of these can be made to mislead a browser.
@@ -50,6 +54,13 @@ impl Names {
             .map_or(host, |(name, _)| name);
         name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// A page of our own: it names the very host and port that is called, and that is ours, as was seen before.
+fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    own.zip(host).is_some_and(|(own, host)| host.as_bytes().eq_ignore_ascii_case(own.as_bytes()))
 }
 
 #[cfg(test)]
@@ -82,5 +93,15 @@ mod tests {
         assert!(is_let_in(&[("host", "localhost"), ("origin", "https://tokens.example.com")]));
         assert!(!is_let_in(&[("host", "localhost"), ("origin", "https://evil.example.com")]));
         assert!(!is_let_in(&[("host", "localhost"), ("origin", "null")]));
+        assert!(
+            is_let_in(&[("host", "127.0.0.1:8470"), ("origin", "http://127.0.0.1:8470")]),
+            "our own page"
+        );
+        assert!(
+            !is_let_in(&[("host", "127.0.0.1:8470"), ("origin", "http://127.0.0.1:8471")]),
+            "another program's"
+        );
+        assert!(!is_let_in(&[("host", "127.0.0.1:8470"), ("origin", "127.0.0.1:8470")]));
+        assert!(!is_let_in(&[("host", "evil.example.com"), ("origin", "http://evil.example.com")]));
     }
 }

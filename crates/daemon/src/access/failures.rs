@@ -29,7 +29,7 @@ impl Failures {
     }
 
     /// How long it is turned away yet.
-    pub(super) fn turned_away(&self, from: &From, now: UnixTime) -> Option<Duration> {
+    pub(crate) fn turned_away(&self, from: &From, now: UnixTime) -> Option<Duration> {
         let From::Tcp(address) = from else { return None };
         let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let (minute, failures) = by_address.get(&network(*address))?;
@@ -37,7 +37,7 @@ impl Failures {
         is_over.then(|| Duration::from_secs(60 - now.0.rem_euclid(60).unsigned_abs()))
     }
 
-    pub(super) fn note(&self, from: &From, now: UnixTime) {
+    pub(crate) fn note(&self, from: &From, now: UnixTime) {
         let From::Tcp(address) = from else { return };
         let minute = now.0.div_euclid(60);
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +53,7 @@ impl Failures {
 }
 
 /// Whoever has one IPv6 address has the whole /64 as a rule.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -18,7 +18,7 @@ mod peers;
 
 pub(crate) use addressed::Names;
 pub(crate) use caller::Caller;
-pub(crate) use failures::Failures;
+pub(crate) use failures::{Failures, network};
 pub(crate) use peers::Peers;
 
 use crate::config::Config;

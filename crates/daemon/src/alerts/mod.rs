@@ -14,12 +14,14 @@
 //! | `recall` | what has been told, durably | |
 //! | `outbox` | what has not been delivered yet, durably | |
 //! | `deliver` | one worker a sink, which tries again | |
+//! | `courier` | one sink with an outbox of its own, for what is no alert | |
 //! | [`sink`] | webhook, chat, program | 10 |
 //! | `over_keeper` | a keeper, as alerts look at it | 11 |
 //! | `watching`, `pages` | changes, the daemon itself, the passing of time | |
 
 pub mod alert;
 mod condition;
+mod courier;
 mod deliver;
 mod digest;
 mod files;
@@ -37,6 +39,7 @@ mod wanted;
 mod watching;
 
 pub use alert::{Alert, Message};
+pub(crate) use courier::{Courier, connected};
 pub use hint::Place;
 pub use over_keeper::OverKeeper;
 pub use rules::{Observation, Rules};

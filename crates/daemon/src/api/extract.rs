@@ -45,24 +45,43 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let bytes = whole(request, shared).await?;
-        // What is wrong is told by its place: the value may be a secret.
-        let wrong = |error: serde_json::Error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Data => of_data(&error),
-                _ => "it is no JSON".to_owned(),
-            };
-            Problem::bad_request(format!("line {}, column {}: {what}", error.line(), error.column()))
-        };
-        serde_json::from_slice(&bytes).map(Self).map_err(wrong)
+        parse(&whole(request, shared).await?).map(Self)
     }
+}
+
+/// The same where nothing need be said.
+pub(crate) struct MayHaveBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for MayHaveBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let bytes = whole(request, shared).await?;
+        let said: Option<T> = if bytes.is_empty() { None } else { parse(&bytes)? };
+        Ok(Self(said.unwrap_or_default()))
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // What is wrong is told by its place: the value may be a secret.
+    let wrong = |error: serde_json::Error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => of_data(&error),
+            _ => "it is no JSON".to_owned(),
+        };
+        Problem::bad_request(format!("line {}, column {}: {what}", error.line(), error.column()))
+    };
+    serde_json::from_slice(bytes).map_err(wrong)
 }
 
 /// Which member is wrong, without its value.
 fn of_data(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
-    if what.starts_with("invalid") {
+    if what.starts_with("unknown variant") {
+        let known = what.split_once("expected").map_or("", |(_, known)| known);
+        format!("a value is none of those that are known: expected{known}")
+    } else if what.starts_with("invalid") {
         "a value is not of the kind that is asked for".to_owned()
     } else {
         what.to_owned()

@@ -6,6 +6,7 @@
 //! | `/v1/connections…` | [`connections`] | admin; a list of names: any |
 //! | `/v1/connections/{name}/proxy/{path}` | `crate::proxy` | proxy |
 //! | `POST /oauth2/token`, `/.well-known/oauth-authorization-server` | `standard` | token, by client id and secret |
+//! | `/connect/{app}…` | `crate::connect` | none: pages for people |
 //! | `/live`, `/ready`, `/openapi.json` | `crate::admin`, here | none |
 //! | `/metrics` | `crate::admin` | any |
 
@@ -14,10 +15,12 @@ mod extract;
 mod standard;
 pub(crate) mod token;
 
-pub(crate) use extract::{Body, Query, Segment};
+pub(crate) use connections::pending::SignIns;
+pub(crate) use extract::{Body, MayHaveBody, Query, Segment, whole};
 
 use crate::access::Caller;
 use crate::admin;
+use crate::connect;
 use crate::problem::Problem;
 use crate::proxy;
 use crate::shared::Shared;
@@ -39,7 +42,7 @@ const OPEN: [&str; 5] =
     ["/live", "/ready", "/openapi.json", "/oauth2/token", "/.well-known/oauth-authorization-server"];
 
 pub(crate) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path)
+    OPEN.contains(&path) || connect::is_page(path)
 }
 
 /// Who asks, for handlers.
@@ -60,7 +63,7 @@ pub(crate) type Daemon = State<Arc<Shared>>;
     security(("key" = [])),
     tags(
         (name = "tokens", description = "Access tokens"),
-        (name = "connections", description = "Grants: add, read, refresh, suspend, reauthorize, remove"),
+        (name = "connections", description = "Grants: add, sign in, read, refresh, suspend, reauthorize, revoke, remove"),
         (name = "proxy", description = "API calls that never see a token"),
         (name = "oauth", description = "The standard door: any OAuth 2.0 client library"),
         (name = "operations", description = "How the daemon is"),
@@ -120,6 +123,10 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(connections::upkeep::suspend))
         .routes(routes!(connections::upkeep::resume))
         .routes(routes!(connections::grant::reauthorize))
+        .routes(routes!(connections::sign_in::begin))
+        .routes(routes!(connections::sign_in::finish))
+        .routes(routes!(connections::revoke::revoke))
+        .routes(routes!(connections::revoke::introspect))
         .routes(routes!(standard::token))
         .routes(routes!(standard::metadata))
         .routes(routes!(admin::live))
@@ -144,6 +151,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .route("/openapi.json", axum::routing::get(describe))
         .route("/v1/connections/{name}/proxy/{*path}", proxy::route())
         .route("/v1/connections/{name}/proxy/", proxy::route())
+        .merge(connect::routes())
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .with_state(Arc::clone(shared))

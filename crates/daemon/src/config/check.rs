@@ -103,6 +103,13 @@ pub(super) fn check(config: &Config, text: &str) -> Vec<Mistake> {
             say("[alerts.to]", "command", "a command needs a program".to_owned());
         }
     }
+    for (app, connect) in &config.connect {
+        let table = format!("connect.{app}");
+        for (key, what) in connect.mistakes(app) {
+            let option = if key.is_empty() { table.clone() } else { format!("{table}.{key}") };
+            say(&table, key, format!("{option} {what}"));
+        }
+    }
     mistakes
 }
 
@@ -149,6 +156,14 @@ mod tests {
         Config::parse(text, &[]).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
+    fn connect(more: &str) -> String {
+        let pages: String = ["terms", "privacy", "support"]
+            .map(|key| format!("{key} = \"https://example.com/{key}\"\n"))
+            .concat();
+        let client = "client_id = \"x\"\nclient_secret = \"env:X\"\ntitle = \"Example\"\n";
+        format!("[connect.example]\n{client}{pages}{more}\n")
+    }
+
     #[test]
     fn each_mistake_is_told_with_its_line() {
         for (text, says) in [
@@ -163,6 +178,16 @@ mod tests {
             ("[[access.peer]]\nuser = \"x\"\nmay = []\n", "line 1, column 1: [[access.peer]] may nothing"),
             ("[[access.peer]]\nuser = \"x\"\nmay = [\"tokens\"]\n", "line 3"),
             ("[listen]\nunix = \"\"\n", "line 2, column 1: it would listen nowhere"),
+            (&connect("name = \"acme\""), "line 8, column 1: connect.example.name must hold {company}"),
+            (
+                &connect("sign_in = \"yes\""),
+                "line 8, column 11: invalid value: string \"yes\", expected \"confirm\"",
+            ),
+            (
+                &connect("sign_in = { url = \"http://x.example\", secret = \"env:X\" }"),
+                "line 8, column 1: connect.example.sign_in",
+            ),
+            (&connect("secret = 1"), "line 8, column 1: unknown field `secret`"),
         ] {
             let told = mistakes(text);
             assert!(told[0].starts_with(says), "{told:?}");
@@ -192,6 +217,8 @@ mod tests {
             .collect();
         let config = Config::parse(&uncommented, &[]).unwrap();
         assert!(config.store.is_some() && config.alerts.to.len() == 3 && !config.access.peer.is_empty());
+        assert_eq!(config.connect["example"].sign_in, super::super::SignIn::Confirm, "the default");
+        assert_eq!(config.connect["example"].name, "{company}", "the default");
         let (limits, defaults) = (config.limits, Config::default().limits);
         assert_eq!(limits, defaults, "what the example says is the default must be it");
         assert_eq!(

@@ -5,14 +5,17 @@
 //! No secret stands in the file itself: each is named by where it comes from.
 
 mod check;
+mod connect;
 mod overrides;
 mod values;
 
 pub use check::Mistake;
+pub use connect::{Connect, Partner, SignIn, Webhook};
 pub use overrides::{Setting, SettingError};
-pub use values::{Bytes, Glob, Life, Methods, Secret, SecretSource};
+pub use values::{Bytes, Glob, Life, Methods, Secret, SecretSource, Site};
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +55,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Whom it tells of trouble.
     pub alerts: Alerts,
+    /// The apps that companies connect in SAP's App Center.
+    pub connect: BTreeMap<String, Connect>,
 }
 
 /// What is written about what happens.
@@ -122,13 +127,16 @@ pub struct Access {
     pub clients: Option<PathBuf>,
     /// So many failed authentications of one address in a minute, and it is turned away for the rest of it.
     pub failures_per_minute: u32,
+    /// Authorization servers of this machine or this network, and bases beyond the provider's own, that client keys may
+    /// name.
+    pub servers_inside: Vec<Site>,
     /// Who may do what over the unix socket. Where there is none: the daemon's own user and root, everything.
     pub peer: Vec<Peer>,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { clients: None, failures_per_minute: 10, peer: Vec::new() }
+        Self { clients: None, failures_per_minute: 10, servers_inside: Vec::new(), peer: Vec::new() }
     }
 }
 

@@ -78,7 +78,7 @@ fn value_of(text: &str) -> Value {
     parsed.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Every option that is no list of tables, as the example has them.
+/// Every option that is no list of tables, and whose table has a name of its own, as the example has them.
 fn known_paths() -> Vec<String> {
     let (mut paths, mut table) = (Vec::new(), String::new());
     for line in EXAMPLE.lines() {
@@ -87,6 +87,7 @@ fn known_paths() -> Vec<String> {
             name.clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" = ")
             && !table.starts_with('[')
+            && !table.starts_with("connect.")
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         {
             paths.push(if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") });

@@ -1,5 +1,6 @@
 //! The kinds of values that options have.
 
+use perennial::core::Origin;
 use perennial::core::time::{parse_duration, write_duration};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
@@ -107,6 +108,24 @@ impl FromStr for Glob {
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Scheme, host and port of a server: `https://login.corp.internal:8443`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site(pub Origin);
+
+impl FromStr for Site {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Origin::parse(text).map(Self).map_err(|error| format!("\"{text}\" {error}"))
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -243,7 +262,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-as_text!(Life, Bytes, Glob, Methods, Secret);
+as_text!(Life, Bytes, Glob, Methods, Secret, Site);
 
 #[cfg(test)]
 mod tests {

@@ -5,5 +5,7 @@ mod support;
 
 mod access;
 mod connections;
+mod grants;
+mod sign_ins;
 mod standard;
 mod tokens;

@@ -86,3 +86,10 @@ pub(crate) fn renamed(from: &str) -> String {
 
 pub(crate) const PUT_AWAY: &str = "put away";
 pub(crate) const BROUGHT_BACK: &str = "brought back";
+/// True when something of a grant is kept, or may yet come: no such connection is taken out without a trace (law 5).
+pub(crate) fn holds_anything(connection: &Connection) -> bool {
+    connection.held.is_some()
+        || connection.intent.is_some()
+        || !connection.previous.is_empty()
+        || !connection.candidates.is_empty()
+}

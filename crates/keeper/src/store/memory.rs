@@ -24,6 +24,8 @@ struct Kept {
     removed: Vec<(String, Row)>,
     /// By connection id, so that a renamed connection keeps its history.
     journal: Vec<(String, Entry)>,
+    /// The id of the connection that was discarded last.
+    discarded: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -179,6 +181,16 @@ impl Store for Memory {
         let row = kept.rows.remove(name).ok_or_else(|| self.none(name))?;
         kept.note(&row.connection.id, agenda::PUT_AWAY);
         kept.removed.push((name.to_owned(), row));
+        Ok(())
+    }
+
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let id = self.kept().rows.get(name).ok_or_else(|| self.none(name))?.connection.id.clone();
+        self.remove(name)?;
+        let mut kept = self.kept();
+        let before = kept.discarded.replace(id);
+        let is_it = |row: &Row| before.as_ref() == Some(&row.connection.id);
+        kept.removed.retain(|(_, row)| !is_it(row) || agenda::holds_anything(&row.connection));
         Ok(())
     }
 

@@ -305,6 +305,16 @@ pub trait Store: Send + Sync + 'static {
     /// When there is no such connection, or the store cannot do it.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Puts a connection away that somebody made up and no server took, and forgets the one for good that was discarded
+    /// before it, if nothing is held of that: however many are made up, one of them stays. (The newest must, for who
+    /// follows [`Self::changes`] counts by it.) Where a store cannot forget, it is put away.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot do it.
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        self.remove(name)
+    }
+
     /// Brings back what was last put away under this name. In the same write, a line of the journal tells of it.
     ///
     /// # Errors

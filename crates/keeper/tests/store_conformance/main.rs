@@ -144,7 +144,7 @@ macro_rules! all_stories {
             many: an_app_is_read_back, names_are_checked, of_many_at_once_each_is_whole_or_refused,
                 law_2_other_connections_have_claims_of_their_own,
                 rename_keeps_identity_and_history, law_8_a_rename_loses_no_write, what_is_put_away_comes_back,
-                law_1_what_comes_after_putting_away_is_not_lost, a_new_app_is_read_at_once, due_ones_are_found,
+                law_1_what_comes_after_putting_away_is_not_lost, what_is_made_up_is_forgotten, a_new_app_is_read_at_once, due_ones_are_found,
                 law_5_the_most_urgent_come_first, what_waits_keeps_no_other_from_its_turn,
                 an_idle_keeper_knows_how_long, every_change_is_named,
                 how_far_renewal_lags_is_known_whatever_stands_in_the_way_of_others,

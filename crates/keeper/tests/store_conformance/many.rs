@@ -119,6 +119,34 @@ pub(crate) fn what_is_put_away_comes_back(world: &dyn World) {
     assert!(matches!(store.restore("nobody"), Err(StoreError::NoSuchConnection { .. })));
 }
 
+pub(crate) fn what_is_made_up_is_forgotten(world: &dyn World) {
+    let (store, reader) = (world.open(), world.open());
+    store.add(&holding(&connection("acme"), "first"), &app("app-1", "one")).unwrap();
+    let Changes::Named { mut mark, .. } = reader.changes(None).unwrap() else { panic!("the mark of now") };
+    let names: Vec<String> = (0..20).map(|number| format!("made-up-{number}")).collect();
+    for name in &names {
+        let made_up = Connection { id: name.clone(), ..connection(name) };
+        store.add(&made_up, &app("app-1", "one")).unwrap();
+        store.discard(name).unwrap();
+        assert!(matches!(store.read(name), Err(StoreError::NoSuchConnection { .. })));
+        let Changes::Named { mark: next, .. } = reader.changes(Some(mark)).unwrap() else {
+            panic!("nobody has to look at all connections for it");
+        };
+        mark = next;
+    }
+    assert!(matches!(store.discard("made-up-0"), Err(StoreError::NoSuchConnection { .. })));
+    let restored = names.iter().filter(|name| store.restore(name).is_ok()).count();
+    assert_eq!(restored, 1, "the newest alone");
+
+    // It was brought back, and has become something: law 5 holds for it.
+    store.remove("made-up-19").unwrap();
+    store.discard("acme").unwrap();
+    store.add(&Connection { id: "other".into(), ..connection("other") }, &app("app-1", "one")).unwrap();
+    store.discard("other").unwrap();
+    store.restore("acme").unwrap();
+    assert!(store.read("acme").unwrap().held.is_some(), "what holds a grant is never forgotten");
+}
+
 pub(crate) fn law_1_what_comes_after_putting_away_is_not_lost(world: &dyn World) {
     let store = world.open();
     let first = holding(&connection("acme"), "first");

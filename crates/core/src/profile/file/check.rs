@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 32;
 
 /// True for what may be a profile's name: lower case letters, digits and hyphens.
 #[must_use]
-pub(in crate::profile) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     is_label(name) && name.len() <= LONGEST_NAME && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 

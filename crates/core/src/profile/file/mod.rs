@@ -14,9 +14,11 @@ mod addresses;
 mod build;
 mod check;
 mod mistake;
+#[cfg(test)]
+mod tests;
 mod words;
 
-pub(super) use check::is_name;
+pub use check::is_name;
 pub use mistake::Mistake;
 
 use super::{BlankKind, Profile, ReplayRule, Rotation, shipped};

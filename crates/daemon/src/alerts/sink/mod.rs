@@ -90,7 +90,7 @@ impl Sink {
         numbered.map(|(index, sink)| Self::new(index + 1, sink)).collect()
     }
 
-    fn new(number: usize, config: &config::Sink) -> Self {
+    pub(super) fn new(number: usize, config: &config::Sink) -> Self {
         // Where a secret comes from is no secret: the key names the place, not what is in it.
         let (kind, from) = match config {
             config::Sink::Webhook { url, .. } => ("webhook", url.to_string()),

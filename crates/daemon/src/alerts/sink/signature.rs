@@ -27,6 +27,18 @@ pub fn sign(secrets: &str, id: &str, at: UnixTime, body: &[u8]) -> Result<String
     if signatures.is_empty() { Err(wrong()) } else { Ok(signatures.join(" ")) }
 }
 
+/// True when one of these signatures is of one of these secrets.
+///
+/// # Errors
+/// In words for a person, without the secret.
+pub fn verify(secrets: &str, id: &str, at: UnixTime, body: &[u8], signatures: &str) -> Result<bool, String> {
+    let own = sign(secrets, id, at, body)?;
+    let is_own = |theirs: &str| {
+        own.split(' ').any(|own| bool::from(subtle::ConstantTimeEq::ct_eq(own.as_bytes(), theirs.as_bytes())))
+    };
+    Ok(signatures.split(' ').any(is_own))
+}
+
 fn key(secret: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let digits = secret.strip_prefix("whsec_").ok_or_else(wrong)?;
     let key = STANDARD.decode(digits).map(Zeroizing::new).map_err(|_| wrong())?;
@@ -60,6 +72,23 @@ mod tests {
         let both = format!("{SECRET} whsec_{}", STANDARD.encode([7; 32]));
         let signed = sign(&both, ID, UnixTime(1_614_265_330), BODY).unwrap();
         assert!(signed.starts_with("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v1,"), "{signed}");
+    }
+
+    #[test]
+    fn a_signature_is_known_by_any_of_the_secrets_and_by_nothing_else() {
+        let newer = format!("whsec_{}", STANDARD.encode([7; 32]));
+        let at = UnixTime(1_614_265_330);
+        let signed = sign(SECRET, ID, at, BODY).unwrap();
+        let verify = |secrets: &str, id: &str, at: UnixTime, body: &[u8], signed: &str| {
+            verify(secrets, id, at, body, signed).unwrap()
+        };
+        assert!(verify(SECRET, ID, at, BODY, &signed));
+        assert!(verify(&format!("{newer} {SECRET}"), ID, at, BODY, &format!("v1,AAAA {signed}")));
+        assert!(!verify(&newer, ID, at, BODY, &signed));
+        assert!(!verify(SECRET, "other", at, BODY, &signed));
+        assert!(!verify(SECRET, ID, at.plus(1), BODY, &signed));
+        assert!(!verify(SECRET, ID, at, b"{}", &signed));
+        assert!(!verify(SECRET, ID, at, BODY, ""));
     }
 
     #[test]

@@ -5,10 +5,23 @@
 //! | `mod.rs` | how a connection is shown |
 //! | [`list`] | many of them, by page and by what they are |
 //! | [`grant`] | a grant that is given: a new connection, one that is authorized anew |
+//! | [`new`] | what a new connection is made of |
+//! | [`given`] | the ways to obtain a grant, as a caller writes them |
+//! | [`server`] | an authorization server, as a caller names it, and which one a caller may name |
+//! | [`sign_in`], [`pending`] | sign-ins that need a person, and those that are under way |
+//! | [`revoke`] | giving a grant back, asking about one |
+//! | `problems` | what may be wrong with all of these |
 //! | [`upkeep`] | refresh, suspend, resume, remove |
 
+pub(crate) mod given;
 pub(crate) mod grant;
 pub(crate) mod list;
+pub(crate) mod new;
+pub(crate) mod pending;
+mod problems;
+pub(crate) mod revoke;
+pub(crate) mod server;
+pub(crate) mod sign_in;
 pub(crate) mod upkeep;
 
 use super::{Asked, Daemon, Segment};
@@ -18,6 +31,7 @@ use crate::shared::Shared;
 use axum::Json;
 use perennial::core::Connection;
 use perennial::core::connection::Fault;
+use perennial::core::server::ClientAuthentication;
 use perennial::{Error, HandOut};
 use serde::Serialize;
 use std::sync::Arc;
@@ -31,6 +45,14 @@ pub(crate) struct Shown {
     id: String,
     /// The authorization server's kind.
     profile: &'static str,
+    /// How its grant is obtained: by a `person`, or without one by `client_credentials` or `jwt_bearer`.
+    way: &'static str,
+    /// The authorization server's issuer identifier, where it is known.
+    issuer: Option<String>,
+    /// Where its grants are exchanged; nothing where that follows from its base, as at Concur.
+    token_endpoint: Option<String>,
+    /// How the client proves who it is: `client_secret_post` and others of RFC 8414.
+    client_authentication: &'static str,
     /// Its state: `held`, `backing_off`, `needs_reauthorization` and others.
     state: &'static str,
     /// Whom the grant is for.
@@ -49,6 +71,8 @@ pub(crate) struct Shown {
     refreshed_at: Option<String>,
     /// What went wrong last.
     last_fault: Option<ShownFault>,
+    /// The sign-in that is under way, or has just ended.
+    sign_in: Option<pending::ShownSignIn>,
 }
 
 /// What went wrong.
@@ -73,7 +97,7 @@ pub(crate) struct ShownFault {
 impl Shown {
     fn of(shared: &Shared, connection: &Connection) -> Self {
         let time = |at| rfc3339(connection.skew.host_time(at));
-        let held = connection.held.as_ref();
+        let (held, server) = (connection.held.as_ref(), connection.server.as_ref());
         let fault = |fault: &Fault| ShownFault {
             at: time(fault.at),
             purpose: fault.purpose.as_str(),
@@ -87,6 +111,12 @@ impl Shown {
             connection: connection.name.clone(),
             id: connection.id.clone(),
             profile: connection.profile.name,
+            way: connection.obtaining.way.as_str(),
+            issuer: server.and_then(|server| server.issuer.clone()),
+            token_endpoint: server.map(|server| server.token.to_string()),
+            client_authentication: server
+                .map_or_else(ClientAuthentication::default, |server| server.authentication)
+                .as_str(),
             state: shared.keeper.state(connection).as_str(),
             principal: connection.principal.as_ref().map(ToString::to_string),
             base_uri: held.map(|held| held.base.to_string()),
@@ -98,6 +128,7 @@ impl Shown {
             generation: held.map_or(0, |held| held.generation),
             refreshed_at: held.and_then(|held| held.refreshed_at).map(time),
             last_fault: connection.last_fault.as_ref().map(fault),
+            sign_in: shared.sign_ins.shown(&connection.id, shared.keeper.now()),
         }
     }
 }

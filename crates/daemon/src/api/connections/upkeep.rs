@@ -1,11 +1,15 @@
 //! What a person does with a grant that is there: refresh it now, suspend and resume it, put it away.
 
-use super::{Shown, in_background, shown_after};
-use crate::api::{Asked, Daemon, Segment};
+use super::grant::seen;
+use super::{Shown, in_background, revoke, shown_after};
+use crate::api::{Asked, Daemon, Query, Segment};
 use crate::config::Right;
 use crate::problem::{Problem, Problems};
+use crate::shared::Shared;
 use axum::Json;
 use http::StatusCode;
+use perennial::core::connection::Condition;
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// Refresh a connection
@@ -73,12 +77,24 @@ pub(crate) async fn resume(
     Ok(Json(Shown::of(&shared, &connection)))
 }
 
+/// How a connection is removed.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Removal {
+    /// True: its grant is revoked first. If that does not work, nothing is removed.
+    #[serde(default)]
+    revoke: bool,
+    /// True: the caller knows that at Concur every refresh token of this principal for the app ends by that.
+    #[serde(default)]
+    whole_principal: bool,
+}
+
 /// Remove a connection
 ///
-/// It is put away with all that is held of it; `perennial remove --undo` brings it back.
+/// It is put away with all that is held of it; `perennial remove --undo` brings it back, but no grant that was revoked.
 #[utoipa::path(
     delete, path = "/v1/connections/{name}", tag = "connections",
-    params(("name" = String, Path, description = "The connection")),
+    params(("name" = String, Path, description = "The connection"), Removal),
     responses(
         (status = 204, description = "It is put away"),
         Problems,
@@ -88,13 +104,25 @@ pub(crate) async fn remove(
     shared: Daemon,
     caller: Asked,
     Segment(name): Segment,
+    Query(removal): Query<Removal>,
 ) -> Result<StatusCode, Problem> {
     caller.check(Right::Admin, &name)?;
-    let removing = Arc::clone(&shared);
-    in_background(move || {
-        removing.keeper.remove(&name).map_err(|error| removing.problem(&error, &name))?;
-        removing.hot.forget(&name);
-        Ok(StatusCode::NO_CONTENT)
-    })
-    .await
+    let (own, by) = (Arc::clone(&shared), caller.name.clone());
+    let removed = async move {
+        if removal.revoke && !is_revoked(&own, &name).await? {
+            revoke::carry_out(&own, &name, removal.whole_principal, &by).await?;
+        }
+        let removing = Arc::clone(&own);
+        in_background(move || {
+            removing.keeper.remove(&name).map_err(|error| removing.problem(&error, &name))?;
+            removing.hot.forget(&name);
+            Ok(StatusCode::NO_CONTENT)
+        })
+        .await
+    };
+    shared.seen_through(removed).await
+}
+
+async fn is_revoked(shared: &Arc<Shared>, name: &str) -> Result<bool, Problem> {
+    Ok(seen(shared, name).await?.condition == Condition::Revoked)
 }

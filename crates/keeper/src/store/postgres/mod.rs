@@ -112,6 +112,8 @@ pub struct Postgres {
     master_key: MasterKey,
     /// What has changed lately.
     feed: Mutex<Feed>,
+    /// The number of the connection that was discarded last.
+    discarded: Arc<Mutex<Option<i64>>>,
 }
 
 impl fmt::Debug for Postgres {
@@ -132,7 +134,12 @@ impl Postgres {
         let (of_the_thread, master_key) = (Arc::clone(&place), options.master_key.clone());
         let thread = Thread::start(move || Server::new(of_the_thread, options));
         let thread = thread.map_err(StoreError::io("start a thread for", &place.address))?;
-        Ok(Self { door: Arc::new(Door { place, thread }), master_key, feed: Mutex::default() })
+        Ok(Self {
+            door: Arc::new(Door { place, thread }),
+            master_key,
+            feed: Mutex::default(),
+            discarded: Arc::default(),
+        })
     }
 
     /// Refuses an address that cannot be used. Nothing is opened.
@@ -434,6 +441,20 @@ impl Store for Postgres {
             let number = row.number;
             work.put_away(row, Some(now())).await?;
             work.note(number, &noted(now(), PUT_AWAY)).await
+        })
+    }
+
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let discarded = Arc::clone(&self.discarded);
+        self.change(NAMED, name, async move |work, row| {
+            let number = row.number;
+            work.put_away(row, Some(now())).await?;
+            work.note(number, &noted(now(), PUT_AWAY)).await?;
+            let before = discarded.lock().unwrap_or_else(PoisonError::into_inner).replace(number);
+            match before {
+                Some(before) if before != number => work.forget(before).await,
+                _ => Ok(()),
+            }
         })
     }
 

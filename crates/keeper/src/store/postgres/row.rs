@@ -5,6 +5,7 @@ use super::link::{Link, Value};
 use super::place::Place;
 use super::server::{Server, Work};
 use crate::store::StoreError;
+use crate::store::agenda;
 use crate::store::sealed::row::Row;
 use perennial_core::Connection;
 use perennial_core::connection::Version;
@@ -168,6 +169,20 @@ impl Work<'_> {
         }
         let update = format!("UPDATE {}.connections SET removed_at = $2 WHERE number = $1", self.s);
         self.link.rows(&update, &[(&row.number, Type::INT8), (&removed_at, Type::INT8)]).await.map(drop)
+    }
+
+    /// Forgets a connection that was put away, with its history, unless something is held of it (law 5).
+    pub(super) async fn forget(&self, number: i64) -> Result<(), Stop> {
+        let Some(row) = self.lock(NUMBERED, (&number, Type::INT8)).await? else { return Ok(()) };
+        let is_empty = row.open(self.keys).is_ok_and(|connection| !agenda::holds_anything(&connection));
+        if row.removed_at.is_none() || !is_empty {
+            return Ok(());
+        }
+        for (table, column) in [("journal", "connection"), ("connections", "number")] {
+            let forget = format!("DELETE FROM {}.{table} WHERE {column} = $1", self.s);
+            self.link.rows(&forget, &[(&number, Type::INT8)]).await?;
+        }
+        Ok(())
     }
 
     /// A number that no row has had. It is sealed with the row, so it is drawn before the row is written.

@@ -6,7 +6,7 @@ use super::row;
 use crate::store::sealed::Unsealed;
 use crate::store::sealed::keys::Keys;
 use crate::store::sealed::row::Row;
-use crate::store::{StoreError, record};
+use crate::store::{StoreError, agenda, record};
 use perennial_core::Connection;
 use perennial_core::connection::Version;
 use perennial_core::journal::Entry;
@@ -95,6 +95,22 @@ impl<'a> Batch<'a> {
         }
         let update = "UPDATE connections SET removed_at = ?2 WHERE number = ?1";
         self.sql.execute(update, (row.number, removed_at)).map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Forgets a connection that was put away, with its history, unless something is held of it (law 5).
+    pub(super) fn forget(&self, number: i64) -> Result<(), StoreError> {
+        let removed = "tenant = ?1 AND number = ?2 AND removed_at IS NOT NULL";
+        let row = row::find(self.sql, removed, (self.tenant, number)).map_err(|error| self.failed(error))?;
+        let Some(row) = row else { return Ok(()) };
+        if row.open(self.keys).map_or(true, |connection| agenda::holds_anything(&connection)) {
+            return Ok(());
+        }
+        for forget in
+            ["DELETE FROM journal WHERE connection = ?1", "DELETE FROM connections WHERE number = ?1"]
+        {
+            self.sql.execute(forget, [number]).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
     }
 
     /// Puts entries down, and lets go of those that are too old by both clocks: neither alone is trusted (law 11).

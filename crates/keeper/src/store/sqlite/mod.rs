@@ -104,6 +104,8 @@ pub struct Sqlite {
     place: Place,
     options: SqliteOptions,
     database: Mutex<Option<Arc<Database>>>,
+    /// The number of the connection that was discarded last.
+    discarded: Arc<Mutex<Option<i64>>>,
 }
 
 impl fmt::Debug for Sqlite {
@@ -123,7 +125,7 @@ impl Sqlite {
         let place = Place::find(&path.into())?;
         place.check_key(options.master_key.source())?;
         let database = Mutex::new(Database::open(&place, &options)?);
-        Ok(Self { place, options, database })
+        Ok(Self { place, options, database, discarded: Arc::default() })
     }
 
     /// What a tenant's store in this file is called ([`Store::address`]); the path is the file's own, without links in it.
@@ -476,6 +478,20 @@ impl Store for Sqlite {
             let number = row.number;
             batch.put_away(row, Some(now()))?;
             batch.note(number, &noted(now(), PUT_AWAY))
+        })
+    }
+
+    fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let discarded = Arc::clone(&self.discarded);
+        self.change(name, move |batch, row| {
+            let number = row.number;
+            batch.put_away(row, Some(now()))?;
+            batch.note(number, &noted(now(), PUT_AWAY))?;
+            let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
+            match discarded.replace(number) {
+                Some(before) if before != number => batch.forget(before),
+                _ => Ok(()),
+            }
         })
     }
 
