@@ -57,6 +57,13 @@ impl<'s> Keep<'s> {
         self.root().join("home")
     }
 
+    /// A profile of one's own.
+    pub(crate) fn put_profile(&self, name: &str, text: &str) {
+        let dir = self.home().join(".config/perennial/profiles");
+        fs::create_dir_all(&dir).expect("a directory");
+        fs::write(dir.join(format!("{name}.toml")), text).expect("a file");
+    }
+
     /// The binary, with an environment that holds nothing of the machine's.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(support::binary());
@@ -121,9 +128,8 @@ impl<'s> Keep<'s> {
     pub(crate) fn with_a_browser(&self, mut command: Command) -> Ended {
         let mut told = Told::by(command.spawn().expect("the binary starts"));
         if let Some(address) = told.address("  http") {
-            let back = Person::at(self.server).sign_in(&address);
-            let shown = web::get(&back);
-            assert!(shown.status < 500, "{shown:?}");
+            // Whoever waits there may have been killed meanwhile.
+            web::knock(&Person::at(self.server).sign_in(&address));
         }
         told.ended()
     }

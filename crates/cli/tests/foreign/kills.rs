@@ -193,6 +193,34 @@ fn law_4_killed_before_each_second_call_where_a_token_is_good_once() {
     assert!(tally.kills > 10 && tally.in_the_window > 0 && tally.saved > 0, "{tally:?}");
 }
 
+/// A code is good once as well, and one that is presented twice ends what came of it (RFC 6749 section 4.1.2).
+#[test]
+fn law_4_killed_at_each_step_while_a_code_is_exchanged() {
+    let Some(server) = Server::node() else { return };
+    for step in STEPS {
+        let keep = Keep::at(&server);
+        let before = (server.asked("authorization_code"), server.count("refused"));
+        let words = ["--user", "--no-browser", "--scope", "openid offline_access"];
+        let mut command = keep.adding("add", "basic", &words);
+        command.env("PERENNIAL_FAILPOINT", format!("{step}:1"));
+        let killed = keep.with_a_browser(command);
+        server.settle();
+        assert_eq!(killed.code, -1, "{step}: {killed:?}");
+        let is_held = keep.on_disk().held.is_some();
+        assert_eq!(is_held, ["committed", "landed"].contains(&step), "{step}");
+        if !is_held {
+            let again = keep.sign_in("reauthorize", "basic", &[]);
+            assert_eq!(again.code, 0, "{step}: {again:?}");
+        }
+        let token = keep.run_ok(&["token", NAME]).stdout;
+        let good = web::get_as(&server.endpoint("userinfo_endpoint"), token.trim_end());
+        assert_eq!(good.status, 200, "{step}: {good:?}");
+        let asked = server.asked("authorization_code") - before.0;
+        assert!(asked <= 2 && server.count("refused") == before.1, "{step}: {}", server.stats());
+        assert_eq!(server.count("grants_revoked"), 0, "{step}: no code is presented twice");
+    }
+}
+
 /// CRASH_KILLS kills, 400 unless said otherwise: a half at random moments, the others before each call in turn.
 #[test]
 #[ignore = "takes minutes: just crash"]

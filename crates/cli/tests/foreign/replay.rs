@@ -6,6 +6,30 @@ use crate::servers::{Kind, Server};
 use crate::support::{self, Ended};
 use crate::web;
 
+/// A profile that a person wrote.
+const PROFILE: &str = r#"name = "toolkit"
+title = "Django OAuth Toolkit"
+
+[facts]
+rotation = { is = "always", source = "settings" }
+replay = { is = "within:120s", source = "settings" }
+
+[server]
+token = "https://{host}/token/"
+authorization = "https://{host}/authorize/"
+sources = ["settings"]
+
+[[server.blank]]
+name = "host"
+kind = "host"
+meaning = "where it is"
+
+[[source]]
+key = "settings"
+title = "Settings: REFRESH_TOKEN_GRACE_PERIOD_SECONDS"
+address = "https://django-oauth-toolkit.readthedocs.io/en/latest/settings.html"
+"#;
+
 /// A grant whose last answer has died with the process that it was for.
 struct Lost<'s> {
     keep: Keep<'s>,
@@ -19,6 +43,11 @@ impl<'s> Lost<'s> {
         if !words.is_empty() {
             keep.run_ok(&[&["policy", NAME], words].concat());
         }
+        Self::of(keep)
+    }
+
+    fn of(keep: Keep<'s>) -> Self {
+        let server = keep.server;
         keep.let_access_token_end();
         let mut command = keep.command(&["token", NAME]);
         let ended = Ended::of(&command.env("PERENNIAL_FAILPOINT", "answered:1").output().expect("it starts"));
@@ -43,6 +72,17 @@ impl<'s> Lost<'s> {
 fn law_7_within_the_window_a_lost_answer_is_fetched_again_at_once() {
     let Some(server) = Server::start(Kind::Django, &["--grace", "120"]) else { return };
     Lost::at(&server, &["replay=within:120s"]).is_found_again();
+}
+
+#[test]
+fn law_7_a_profile_of_ones_own_says_how_long_the_window_is() {
+    let Some(server) = Server::start(Kind::Django, &["--grace", "120"]) else { return };
+    let keep = Keep::at(&server);
+    keep.put_profile("toolkit", PROFILE);
+    let added = keep.sign_in("add", "web", &["--profile", "toolkit", "--scope", "read"]);
+    assert_eq!(added.code, 0, "{added:?}");
+    assert_eq!(keep.status()["profile"], "toolkit");
+    Lost::of(keep).is_found_again();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! piece.
 
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use url::{Url, form_urlencoded};
 
@@ -55,12 +55,28 @@ pub(crate) fn post(address: &str, form: &[(&str, &str)]) -> Answer {
     send("POST", &Url::parse(address).expect("an address"), &[], Some(form))
 }
 
+/// As a browser does that shows whatever comes, or that nothing does.
+pub(crate) fn knock(address: &str) {
+    let _ = try_send("GET", &Url::parse(address).expect("an address"), &[], None);
+}
+
+#[track_caller]
 pub(crate) fn send(
     method: &str,
     to: &Url,
     headers: &[(&str, &str)],
     form: Option<&[(&str, &str)]>,
 ) -> Answer {
+    let answer = try_send(method, to, headers, form);
+    parse(&answer.unwrap_or_else(|error| panic!("{to}: {error}")))
+}
+
+fn try_send(
+    method: &str,
+    to: &Url,
+    headers: &[(&str, &str)],
+    form: Option<&[(&str, &str)]>,
+) -> io::Result<Vec<u8>> {
     let host = to.host_str().expect("a host");
     let port = to.port_or_known_default().expect("a port");
     let path = to.query().map_or_else(|| to.path().to_owned(), |query| format!("{}?{query}", to.path()));
@@ -76,11 +92,11 @@ pub(crate) fn send(
     }
     request.push_str("\r\n");
     request.push_str(&body.unwrap_or_default());
-    let mut stream = TcpStream::connect((host, port)).unwrap_or_else(|error| panic!("{to}: {error}"));
-    stream.write_all(request.as_bytes()).expect("it can be sent");
+    let mut stream = TcpStream::connect((host, port))?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer");
-    parse(&answer)
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 fn parse(answer: &[u8]) -> Answer {
