@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod any_server;
 mod connections;
 mod grants;
 mod sign_ins;

@@ -8,7 +8,7 @@ use perennial_daemon::config::Right;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-const BACK: &str = "http://127.0.0.1:7777/back";
+pub(crate) const BACK: &str = "http://127.0.0.1:7777/back";
 
 /// A sandbox whose pages a test can read without TLS.
 fn house() -> House {
@@ -27,7 +27,7 @@ async fn waiting(house: &House, name: &str) {
     assert_eq!((added.status, &added.json()["state"]), (201, &json!("awaiting_grant")), "{added:?}");
 }
 
-fn browser() -> String {
+pub(crate) fn browser() -> String {
     json!({"type": "browser", "redirect_uri": BACK}).to_string()
 }
 
@@ -37,13 +37,13 @@ async fn begin(house: &House, name: &str) -> Value {
     begun.json()
 }
 
-async fn finish(house: &House, name: &str, redirected: &str) -> Reply {
+pub(crate) async fn finish(house: &House, name: &str, redirected: &str) -> Reply {
     let body = json!({"redirected": redirected}).to_string();
     house.ask("POST", &format!("/v1/connections/{name}/signed-in"), &body).await
 }
 
 /// A person goes to the address, signs in, and presses a button; where the browser ends.
-async fn press(house: &House, begun: &Value, decision: &str) -> String {
+pub(crate) async fn press(house: &House, begun: &Value, decision: &str) -> String {
     let ann = &house.sandbox.ready().users[0];
     let address = begun["address"].as_str().unwrap();
     let (page, query) = address.split_once('?').unwrap();
