@@ -93,6 +93,21 @@ async fn a_person_connects_a_company_with_the_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_sandboxs_own_app_center_leads_here() {
+    let Some(browser) = Browser::start().await else { return };
+    let house = House::new();
+    let daemon = house.serve_with(config(&house, ""));
+    let landing = format!("http://{}/connect/travel", daemon.addresses()[0]);
+    browser.open(&format!("{}/sandbox/app-center?landing={landing}", house.sandbox.base_uri())).await;
+    browser.click("a[href*=requestToken]").await;
+    assert_eq!(browser.heading().await, "Connect your company to Example Travel");
+    browser.click("button").await;
+    assert_eq!(browser.heading().await, DONE);
+    assert_eq!(house.sandbox.stats().request_token_uses, 1);
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_are_told_and_mended_on_the_page() {
     let Some(browser) = Browser::start().await else { return };
     let house = House::new();

@@ -64,7 +64,7 @@ impl Browser {
             "--window-size=900,900",
             format!("--user-data-dir={}", profile.path().display()),
         ]);
-        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": args}}}});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"acceptInsecureCerts": true, "goog:chromeOptions": {"args": args}}}});
         let mut browser = Self { port, session: String::new(), driver, _profile: profile };
         let session = browser.command("POST", "/session", &wanted).await;
         browser.session = session["sessionId"].as_str().unwrap().to_owned();

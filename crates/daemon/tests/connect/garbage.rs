@@ -2,6 +2,7 @@
 
 use crate::person::{Person, config, heading, name, redirect, redirect_for};
 use crate::support::House;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn law_5_a_made_up_token_changes_nothing_of_a_company_that_is_connected() {
@@ -27,6 +28,29 @@ async fn law_5_a_made_up_token_changes_nothing_of_a_company_that_is_connected() 
         "the app, its secret, its request token"
     );
     house.keeper.refresh(&name(&house)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law_13_tokens_of_another_company_are_kept_aside_and_not_used() {
+    let house = House::new();
+    let daemon = house.serve_with(config(&house, ""));
+    for is_new in [true, false] {
+        if !is_new {
+            Person::new(&daemon).connect(&redirect(&house, &house.sandbox.mint_request_token())).await;
+        }
+        let before = house.keeper.connection(&name(&house)).ok().and_then(|connection| connection.held);
+        house.sandbox.inject(json!([{"kind": "other_principal"}])).unwrap();
+        let (_, refused) =
+            Person::new(&daemon).connect(&redirect(&house, &house.sandbox.mint_request_token())).await;
+        assert_eq!(
+            (refused.status, heading(&refused).as_str()),
+            (409, "The answer was for another company"),
+            "{refused:?}"
+        );
+        let after = house.keeper.connection(&name(&house)).unwrap();
+        assert_eq!(after.held, before, "nothing of it is used");
+        assert!(!after.candidates.is_empty(), "and nothing of it is thrown away (law 5)");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
