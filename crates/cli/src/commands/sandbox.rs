@@ -66,6 +66,10 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "URL")]
     landing: Option<String>,
 
+    /// One more redirect URI of the app, beside those on loopback; may be given more than once
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+
     /// Take HTTP Basic client authentication as well, as most servers do and Concur does not
     #[arg(long)]
     generic: bool,
@@ -120,6 +124,7 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
         regrant: args.regrant,
         second_listen: args.second_listen,
         landing: args.landing.clone(),
+        redirect_uris: args.redirect_uris.clone(),
         generic: args.generic,
         seed: args.seed,
         ..Config::default()
