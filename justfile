@@ -42,6 +42,7 @@ advisories:
 # Is a grant ever lost to a kill?
 crash kills='1200':
     CRASH_KILLS={{ kills }} cargo test --locked -p perennial-cli --test kills -- --ignored --nocapture
+    CRASH_KILLS={{ kills }} cargo test --locked -p perennial-cli --test foreign -- --ignored --nocapture kills
 
 # Random lives of a grant with every fault there is, each checked against the laws: far more of them than a test run has
 # time for, at the speed of a release.
@@ -59,6 +60,7 @@ mutants *names:
 # Do fifty processes that want one token present the refresh token once?
 race rounds='100':
     RACE_ROUNDS={{ rounds }} cargo test --locked -p perennial-cli --test herd -- --ignored --nocapture
+    RACE_ROUNDS={{ rounds }} cargo test --locked -p perennial-cli --test foreign -- --ignored --nocapture races
 
 # A grant's life against the sandbox, on loopback only.
 demo:

@@ -6,8 +6,10 @@
 mod support;
 
 use perennial_sandbox::{Config, Expire, Rotate};
+use serde_json::json;
 use std::collections::BTreeSet;
-use support::{Ended, USERS, World};
+use support::store::{NAME, StoreKind};
+use support::{Ended, MEANWHILE, USERS, World};
 
 /// Each refresh token is good once.
 fn strict() -> Config {
@@ -62,6 +64,23 @@ fn two_processes_refresh_once() {
 fn fifty_processes_refresh_once() {
     for config in [strict(), Config::default()] {
         ask_for_a_token_that_has_ended(&World::held_with(config), 50);
+    }
+}
+
+/// What is being presented may not be presented again, and is waited for all the same.
+#[test]
+fn fifty_processes_refresh_once_where_a_second_presentation_would_end_the_grant() {
+    let world = World::holding(StoreKind::Sqlite, Config { tls: false, ..strict() });
+    world.run_ok(&["policy", NAME, "replay=never"]);
+    for _ in 0..3 {
+        world.let_access_token_end();
+        // All of them come while it is under way.
+        world.inject(json!([{"kind": "delay", "milliseconds": MEANWHILE}]));
+        let before = world.requests();
+        let ended = all_at_once(&world, 50, &["token"]);
+        let tokens: BTreeSet<&str> = ended.iter().map(|one| one.stdout.trim_end()).collect();
+        assert_eq!((tokens.len(), world.requests() - before), (1, 1));
+        one_presenter(&world);
     }
 }
 

@@ -18,7 +18,7 @@ use perennial::{Error, HandOut, Keeper};
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore};
 
 /// So many look into the store at a time; who comes next waits without a thread.
 const READERS: usize = 16;
@@ -95,13 +95,18 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        let begun = Arc::clone(&self.begun).read_owned().await;
+        let begun = self.begin().await;
         let task = tokio::spawn(async move {
             let outcome = work.await;
             drop(begun);
             outcome
         });
         task.await.unwrap_or_else(|_| Err(Problem::ended()))
+    }
+
+    /// For what is seen through by a task of its own: held to its end. A daemon that ends waits for it.
+    pub(crate) async fn begin(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.begun).read_owned().await
     }
 
     /// Returns when all of that has ended.

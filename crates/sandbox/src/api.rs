@@ -1,6 +1,7 @@
 //! Whatever wants a bearer: users, revocation, an echo. And the keys that tokens are signed with, which want none.
 
 use crate::answer::Answer;
+use crate::centres::FIRST;
 use crate::distort;
 use crate::faults::Place;
 use crate::ledger::Principal;
@@ -138,7 +139,7 @@ fn user(world: &World, number: u32) -> Value {
         "emails": [{ "value": address, "type": "work" }],
         "meta": {
             "resourceType": "User",
-            "location": format!("{}/profile/identity/v4/Users/{id}", world.base_uri),
+            "location": format!("{}/profile/identity/v4/Users/{id}", world.base_uri(FIRST)),
         },
     })
 }

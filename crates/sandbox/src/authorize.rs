@@ -8,7 +8,7 @@ use crate::client::check_id;
 use crate::codes::Approved;
 use crate::errors::Refusal;
 use crate::form::{Form, with_query};
-use crate::ledger::{SCOPE, narrowed};
+use crate::ledger::{Principal, SCOPE, narrowed};
 use crate::page::{alert, escaped, hidden, page, problem, see_other, sign_in_fields};
 use crate::world::{World, now};
 use axum::Extension;
@@ -63,7 +63,7 @@ pub(crate) async fn decide(
     match form.get("decision") {
         Some("deny") => back.refused(&DENIED),
         Some("approve") => match world.users.sign_in(&form) {
-            Ok(user) => back.approved(&world, &headers, &form, user),
+            Ok(user) => back.approved(&world, here, &headers, &form, user),
             Err(why) => sign_in(StatusCode::BAD_REQUEST, &form, Some(why)),
         },
         _ => sign_in(StatusCode::BAD_REQUEST, &form, Some("Approve or deny.")),
@@ -114,7 +114,7 @@ impl<'a> Back<'a> {
         ])
     }
 
-    fn approved(&self, world: &World, headers: &HeaderMap, form: &Form, user: usize) -> Answer {
+    fn approved(&self, world: &World, here: Here, headers: &HeaderMap, form: &Form, user: usize) -> Answer {
         let kept = |name| form.get(name).map(str::to_owned);
         let approved = Approved {
             user,
@@ -124,7 +124,8 @@ impl<'a> Back<'a> {
             nonce: kept("nonce"),
         };
         let code = world.codes().issue(approved, now());
-        self.redirect(&[("code", &code), ("geolocation", &world.geolocation(headers))])
+        let geolocation = world.geolocation(Principal::User(user), here, headers);
+        self.redirect(&[("code", &code), ("geolocation", &geolocation)])
     }
 
     /// Every redirect names the issuer (RFC 9207), and the state if there was one.

@@ -1,6 +1,6 @@
 //! What every request of a client to the server itself has to be: its format, and the client's authentication.
 
-use crate::centres::Here;
+use crate::centres::{FIRST, Here};
 use crate::errors::Refusal;
 use crate::form::Form;
 use crate::world::World;
@@ -69,6 +69,9 @@ fn plain(encoded: &str) -> String {
 }
 
 /// Whether the app is known at this centre.
-pub(crate) fn check_id(world: &World, _here: Here, id: &str) -> Result<(), Refusal> {
+pub(crate) fn check_id(world: &World, here: Here, id: &str) -> Result<(), Refusal> {
+    if world.config.migrated && here == FIRST {
+        return Err(Refusal::because(61, "the app has been migrated: it is not known at this data centre"));
+    }
     if id.eq_ignore_ascii_case(&world.app_id) { Ok(()) } else { Err(Refusal::new(61)) }
 }

@@ -29,6 +29,17 @@ pub struct Config {
     pub request_token_lifetime: Duration,
     /// The redirect URIs of the app beside those of this machine (`http` on loopback), which are always taken.
     pub redirect_uris: Vec<String>,
+    /// Where a second data centre, `eu2` beside `us2`, is to listen; port 0 takes any free port.
+    pub second_listen: Option<SocketAddr>,
+    /// Whether a refresh succeeds at the centre that the principal has left, and tells the new one in its answer;
+    /// else it is refused with code 16.
+    pub refresh_after_move: bool,
+    /// Whether the first centre does not know the app (61), as elsewhere than at home for a migrated test tenant.
+    pub migrated: bool,
+    /// The app's landing page, to which the App Center's Connect button leads.
+    pub landing: Option<String>,
+    /// Whether the App Center writes `userID` in place of `userId`: SAP's documents have both.
+    pub capital_user_id: bool,
     /// Whether clients may authenticate by HTTP Basic too, as at most servers and not at Concur's.
     pub generic: bool,
     /// How long a device has to wait between two questions; zero lets it ask as often as it likes.
@@ -52,6 +63,11 @@ impl Default for Config {
             request_token_uses: 5,
             request_token_lifetime: Duration::from_secs(DAY),
             redirect_uris: Vec::new(),
+            second_listen: None,
+            refresh_after_move: false,
+            migrated: false,
+            landing: None,
+            capital_user_id: false,
             generic: false,
             // The interval that holds when a server names none (RFC 8628, section 3.2).
             device_interval: Duration::from_secs(5),

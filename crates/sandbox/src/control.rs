@@ -71,10 +71,10 @@ pub(crate) async fn clear_faults(State(world): State<Arc<World>>) -> Answer {
 }
 
 /// Read whatever the Content-Type says: these are typed by hand, with curl.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|problem| problem.to_string())
 }
 
-fn bad(problem: &str) -> Answer {
+pub(crate) fn bad(problem: &str) -> Answer {
     Answer::failure(StatusCode::BAD_REQUEST, "bad_order", problem)
 }

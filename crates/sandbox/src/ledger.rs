@@ -161,6 +161,11 @@ impl Ledger {
         Ok(self.grant(principal, scope, now))
     }
 
+    /// Whose refresh token this is or was.
+    pub(crate) fn holder(&self, refresh_token: &str) -> Option<Principal> {
+        self.refresh_tokens.get(refresh_token).map(|number| self.grants[*number].principal)
+    }
+
     /// The refresh grant.
     pub(crate) fn refresh(
         &mut self,

@@ -13,6 +13,7 @@
 //! otp          one-time passwords, and the mailbox that shows them
 //! device       device authorization and its page
 //! metadata, tokens   discovery; introspection and revocation of one token
+//! app_center   the Connect button, and where it leads
 //! users        the people who can sign in
 //! centres      the data centres that share one world
 //! ledger       what has been issued and what is still good; takes `now` as an argument
@@ -29,6 +30,7 @@
 
 mod answer;
 mod api;
+mod app_center;
 mod authorize;
 mod body;
 mod centres;
@@ -57,6 +59,7 @@ mod tokens;
 mod users;
 mod world;
 
+pub use centres::Centre;
 pub use config::{Config, Expire, Regrant, Rotate, UnknownChoice};
 pub use sandbox::{Ready, Sandbox, StartError};
 pub use stats::Stats;

@@ -6,12 +6,13 @@ use crate::client::{authenticate, check_format};
 use crate::errors::Refusal;
 use crate::form::Form;
 use crate::ids::{Ids, Seed};
+use crate::ledger::Principal;
 use crate::world::{World, now};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -150,6 +151,9 @@ pub(crate) async fn send(
     let sent = check_format(&parts, &form)
         .and_then(|()| authenticate(&world, here, &parts.headers, &form))
         .and_then(|()| addressee(&world, &form))
+        .and_then(|(user, to)| {
+            world.at_home(Principal::User(user), here, &parts.headers).map(|()| (user, to))
+        })
         .and_then(|(user, to)| world.mailroom().send(user, to, &form, now()));
     match sent {
         Ok(()) => Answer::json(StatusCode::OK, &json!({ "message": "otp sent" })),
@@ -158,8 +162,9 @@ pub(crate) async fn send(
 }
 
 /// The grant: the number of the person who has shown to read the mail.
-pub(crate) fn redeem(world: &World, form: &Form) -> Result<usize, Refusal> {
+pub(crate) fn redeem(world: &World, here: Here, headers: &HeaderMap, form: &Form) -> Result<usize, Refusal> {
     let (user, _) = addressee(world, form)?;
+    world.at_home(Principal::User(user), here, headers)?;
     let otp = form.get("otp").ok_or(Refusal::new(56))?;
     world.mailroom().take(user, otp, form, now())?;
     Ok(user)

@@ -1,5 +1,6 @@
 //! The public door: a sandbox that listens when `start` returns and is gone when it is dropped.
 
+use crate::centres::{Centre, FIRST};
 use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{Config, Expire};
 use crate::ids::Seed;
@@ -31,6 +32,8 @@ pub struct Sandbox {
 pub struct Ready {
     /// Scheme, address and port.
     pub base_uri: String,
+    /// The data centres; the first is the one at `base_uri`.
+    pub centres: Vec<Centre>,
     /// The certificate authority to trust; none without TLS.
     pub ca_cert_pem: Option<String>,
     /// The app's `client_id`.
@@ -71,16 +74,23 @@ pub enum StartError {
 impl Sandbox {
     /// Starts a sandbox; it is listening when this returns.
     pub fn start(config: Config) -> Result<Sandbox, StartError> {
-        let (listener, address) = listen(config.listen)?;
+        let taken: Vec<(TcpListener, SocketAddr)> = [Some(config.listen), config.second_listen]
+            .into_iter()
+            .flatten()
+            .map(listen)
+            .collect::<Result<_, _>>()?;
+        let (listeners, addresses): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         let seed = Seed::new(config.seed).map_err(|error| StartError::Prepare(Box::new(error)))?;
         let signer = Signer::shared()?;
         let certificate = if config.tls { Some(certificate::make()?) } else { None };
         let (ca_cert_pem, tls) = certificate.map(|Certificate { ca_pem, server }| (ca_pem, server)).unzip();
 
         let scheme = if config.tls { "https" } else { "http" };
-        let world = Arc::new(World::new(config, format!("{scheme}://{address}"), &seed, signer));
+        let base_uris = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+        let world = Arc::new(World::new(config, base_uris, &seed, signer));
         let ready = Ready {
-            base_uri: world.base_uri.clone(),
+            base_uri: world.base_uri(FIRST).to_owned(),
+            centres: world.homes().centres().to_vec(),
             ca_cert_pem,
             app_id: world.app_id.clone(),
             client_secret: world.client_secret.clone(),
@@ -89,7 +99,7 @@ impl Sandbox {
             users: world.users.all().to_vec(),
         };
         let (stop, stopped) = oneshot::channel();
-        let thread = spawn(listener, tls, Arc::clone(&world), stopped).map_err(StartError::Thread)?;
+        let thread = spawn(listeners, tls, Arc::clone(&world), stopped).map_err(StartError::Thread)?;
         Ok(Sandbox { ready, world, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -101,6 +111,17 @@ impl Sandbox {
     /// Scheme, address and port.
     pub fn base_uri(&self) -> &str {
         &self.ready.base_uri
+    }
+
+    /// Scheme, address and port of the data centre with this name, `us2` or `eu2`.
+    pub fn base_uri_of(&self, centre: &str) -> Option<&str> {
+        let found = self.ready.centres.iter().find(|known| known.name == centre);
+        found.map(|known| known.base_uri.as_str())
+    }
+
+    /// Moves the company or a user, by UUID, to the data centre with this name.
+    pub fn move_principal(&self, uuid: &str, to: &str) -> Result<(), String> {
+        self.world.move_principal(uuid, to)
     }
 
     /// The certificate authority to trust; none without TLS.
@@ -214,17 +235,18 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
 }
 
 fn spawn(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     tls: Option<Arc<ServerConfig>>,
     world: Arc<World>,
     stop: oneshot::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
+    let listeners = {
         let _entered = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        listeners.collect::<io::Result<Vec<_>>>()?
     };
     std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
-        runtime.block_on(server::serve(listener, tls, world, stop));
+        runtime.block_on(server::serve(listeners, tls, world, stop));
     })
 }

@@ -4,11 +4,11 @@
 use crate::answer::Answer;
 use crate::centres::Here;
 use crate::world::World;
-use crate::{api, authorize, control, device, metadata, otp, token, tokens};
-use axum::Router;
+use crate::{api, app_center, authorize, centres, control, device, metadata, otp, token, tokens};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::{any, delete, get, post};
+use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -55,20 +55,25 @@ impl Line {
     }
 }
 
+/// Serves every data centre until the sandbox stops, which ends the runtime and with it all tasks.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     tls: Option<Arc<ServerConfig>>,
     world: Arc<World>,
-    mut stop: oneshot::Receiver<()>,
+    stop: oneshot::Receiver<()>,
 ) {
-    let router = routes(Arc::clone(&world));
+    for (number, listener) in listeners.into_iter().enumerate() {
+        tokio::spawn(accept(listener, Here(number), tls.clone(), Arc::clone(&world)));
+    }
+    // The sender goes when the sandbox is dropped: that is an end as well.
+    let _ = stop.await;
+}
+
+async fn accept(listener: TcpListener, here: Here, tls: Option<Arc<ServerConfig>>, world: Arc<World>) {
+    let router = routes(Arc::clone(&world)).layer(Extension(here));
     let tls = tls.map(TlsAcceptor::from);
     loop {
-        let accepted = tokio::select! {
-            _ = &mut stop => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -102,6 +107,9 @@ fn routes(world: Arc<World>) -> Router {
         .route("/sandbox/stats", get(control::stats))
         .route("/sandbox/request-token", post(control::request_token))
         .route("/sandbox/mailbox", get(otp::mailbox))
+        .route("/sandbox/app-center", get(app_center::show))
+        .route("/sandbox/app-center/redirect", get(app_center::redirect))
+        .route("/sandbox/move", post(centres::order_move))
         .route("/sandbox/expire", post(control::expire))
         .route(
             "/sandbox/faults",
@@ -152,7 +160,6 @@ async fn respond(
     line: Line,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(line);
-    request.extensions_mut().insert(Here(0));
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
     let mut response = router.call(request).await?;
     let correlation_id = correlation_id.or_else(|| HeaderValue::try_from(world.correlation_id()).ok());

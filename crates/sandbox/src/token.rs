@@ -72,9 +72,9 @@ fn process(world: &World, here: Here, parts: &Parts, form: &Form) -> Answer {
     let outcome = check_format(parts, form)
         .and_then(|()| authenticate(world, here, &parts.headers, form))
         .map_err(Refused::from)
-        .and_then(|()| decide(world, form));
+        .and_then(|()| decide(world, here, &parts.headers, form));
     match outcome {
-        Ok(granted) => issue(world, &parts.headers, &granted).unwrap_or_else(|_| {
+        Ok(granted) => issue(world, here, &parts.headers, &granted).unwrap_or_else(|_| {
             Answer::typed(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "the sandbox could not sign")
         }),
         Err(refused) => {
@@ -87,13 +87,13 @@ fn process(world: &World, here: Here, parts: &Parts, form: &Form) -> Answer {
     }
 }
 
-fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
+fn decide(world: &World, here: Here, headers: &HeaderMap, form: &Form) -> Result<Granted, Refused> {
     match form.get("grant_type").ok_or(Refusal::new(65))? {
-        "password" => password(world, form),
-        "refresh_token" => refresh(world, form),
+        "password" => password(world, here, headers, form),
+        "refresh_token" => refresh(world, here, headers, form),
         "authorization_code" => authorization_code(world, form),
         "otp" => {
-            let user = otp::redeem(world, form)?;
+            let user = otp::redeem(world, here, headers, form)?;
             world.ledger().give(Principal::User(user), form.get("scope"), now())
         }
         DEVICE_CODE => {
@@ -105,25 +105,23 @@ fn decide(world: &World, form: &Form) -> Result<Granted, Refused> {
     }
 }
 
-fn password(world: &World, form: &Form) -> Result<Granted, Refused> {
+fn password(world: &World, here: Here, headers: &HeaderMap, form: &Form) -> Result<Granted, Refused> {
     let username = form.get("username").ok_or(Refusal::new(51))?;
     let password = form.get("password").ok_or(Refusal::new(52))?;
     match form.get("credtype").unwrap_or("password") {
         "authtoken" => {}
-        "password" => return user_password(world, form, username, password),
+        "password" => {
+            let user = world.users.find(username)?;
+            world.at_home(Principal::User(user), here, headers)?;
+            world.users.check(user, password)?;
+            return world.ledger().give(Principal::User(user), form.get("scope"), now());
+        }
         _ => return Err(Refusal::new(120).into()),
     }
     let right_company = username.eq_ignore_ascii_case(&world.company_uuid);
     let granted = world.ledger().company(right_company, password, form.get("scope"), now())?;
     world.counters.count(|stats| stats.request_token_uses += 1);
     Ok(granted)
-}
-
-/// The user grant: a login and a password for a refresh token.
-fn user_password(world: &World, form: &Form, login: &str, password: &str) -> Result<Granted, Refused> {
-    let user = world.users.find(login)?;
-    world.users.check(user, password)?;
-    world.ledger().give(Principal::User(user), form.get("scope"), now())
 }
 
 fn authorization_code(world: &World, form: &Form) -> Result<Granted, Refused> {
@@ -145,8 +143,12 @@ fn authorization_code(world: &World, form: &Form) -> Result<Granted, Refused> {
     Ok(granted)
 }
 
-fn refresh(world: &World, form: &Form) -> Result<Granted, Refused> {
+fn refresh(world: &World, here: Here, headers: &HeaderMap, form: &Form) -> Result<Granted, Refused> {
     let presented = form.get("refresh_token").ok_or(Refusal::new(106))?;
+    let holder = world.ledger().holder(presented);
+    if let Some(holder) = holder.filter(|_| !world.config.refresh_after_move) {
+        world.at_home(holder, here, headers)?;
+    }
     let granted = world.ledger().refresh(presented, form.get("scope"), now())?;
     world.counters.count(|stats| {
         stats.refreshes += 1;
@@ -155,10 +157,11 @@ fn refresh(world: &World, form: &Form) -> Result<Granted, Refused> {
     Ok(granted)
 }
 
-fn issue(world: &World, headers: &HeaderMap, granted: &Granted) -> Result<Answer, SigningFailed> {
+fn issue(world: &World, here: Here, headers: &HeaderMap, granted: &Granted) -> Result<Answer, SigningFailed> {
     let now = now();
     let lifetime = world.access_lifetime.as_secs();
-    let claims = Claims { world, granted, now, expires: now.saturating_add(lifetime) };
+    let claims =
+        Claims { world, base_uri: world.base_uri(here), granted, now, expires: now.saturating_add(lifetime) };
     let access_token = world.signer.sign(&claims.access())?;
     world.ledger().remember_access(&access_token, granted, claims.expires, now);
 
@@ -173,7 +176,7 @@ fn issue(world: &World, headers: &HeaderMap, granted: &Granted) -> Result<Answer
         body["refresh_expires_in"] = json!(granted.refresh_expires);
         body["id_token"] = json!(world.signer.sign(&claims.identity(&access_token))?);
     }
-    body["geolocation"] = json!(world.geolocation(headers));
+    body["geolocation"] = json!(world.geolocation(granted.principal, here, headers));
     let mut answer = Answer::json(StatusCode::OK, &body);
     answer.headers.insert("cache-control", axum::http::HeaderValue::from_static("no-store"));
     Ok(answer)
@@ -181,6 +184,7 @@ fn issue(world: &World, headers: &HeaderMap, granted: &Granted) -> Result<Answer
 
 struct Claims<'a> {
     world: &'a World,
+    base_uri: &'a str,
     granted: &'a Granted,
     now: u64,
     expires: u64,
@@ -191,8 +195,7 @@ impl Claims<'_> {
         let mut claims = self.common();
         claims["jti"] = json!(self.world.token_id());
         claims["concur.scopes"] = json!(self.granted.scope.split(' ').collect::<Vec<_>>());
-        claims["concur.app"] =
-            json!(format!("{}/app-mgmt/v0/apps/{}", self.world.base_uri, self.world.app_id));
+        claims["concur.app"] = json!(format!("{}/app-mgmt/v0/apps/{}", self.base_uri, self.world.app_id));
         claims
     }
 
@@ -210,13 +213,13 @@ impl Claims<'_> {
         json!({
             "aud": self.world.app_id,
             "sub": subject,
-            "iss": self.world.base_uri,
+            "iss": self.base_uri,
             "iat": self.now,
             "nbf": self.now,
             "exp": self.expires,
             "concur.type": self.granted.principal.kind(),
             "concur.version": 3,
-            "concur.profile": format!("{}/profile/v1/principals/{subject}", self.world.base_uri),
+            "concur.profile": format!("{}/profile/v1/principals/{subject}", self.base_uri),
         })
     }
 }

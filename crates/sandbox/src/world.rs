@@ -1,6 +1,6 @@
 //! What all connections of one sandbox share.
 
-use crate::centres::Here;
+use crate::centres::{Here, Homes};
 use crate::codes::Codes;
 use crate::config::{Config, Expire};
 use crate::device::Devices;
@@ -11,14 +11,11 @@ use crate::ledger::{Ledger, Principal};
 use crate::otp::Mailroom;
 use crate::stats::Counters;
 use crate::users::Users;
-use axum::http::HeaderMap;
-use axum::http::header::HOST;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub(crate) struct World {
     pub(crate) config: Config,
-    pub(crate) base_uri: String,
     pub(crate) app_id: String,
     pub(crate) client_secret: String,
     pub(crate) company_uuid: String,
@@ -26,6 +23,8 @@ pub(crate) struct World {
     pub(crate) access_lifetime: Duration,
     pub(crate) signer: &'static Signer,
     pub(crate) counters: Counters,
+    base_uris: Vec<String>,
+    homes: Mutex<Homes>,
     ledger: Mutex<Ledger>,
     codes: Mutex<Codes>,
     mailroom: Mutex<Mailroom>,
@@ -39,11 +38,13 @@ pub(crate) struct World {
 pub(crate) const APP_ID_MARK: &str = "5a4db0c5";
 
 impl World {
-    pub(crate) fn new(config: Config, base_uri: String, seed: &Seed, signer: &'static Signer) -> World {
+    /// One base URI for each data centre, of which there is at least one.
+    pub(crate) fn new(config: Config, base_uris: Vec<String>, seed: &Seed, signer: &'static Signer) -> World {
         let mut identity = seed.stream("identity");
         World {
             config: config.clone(),
-            base_uri,
+            base_uris: base_uris.clone(),
+            homes: Mutex::new(Homes::new(base_uris, config.migrated)),
             app_id: format!("{APP_ID_MARK}{}", &identity.next()[APP_ID_MARK.len()..]),
             client_secret: identity.next(),
             company_uuid: identity.next(),
@@ -59,6 +60,10 @@ impl World {
             token_ids: Mutex::new(seed.stream("jti")),
             correlation_ids: Mutex::new(seed.stream("correlation")),
         }
+    }
+
+    pub(crate) fn homes(&self) -> MutexGuard<'_, Homes> {
+        locked(&self.homes)
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -82,8 +87,8 @@ impl World {
     }
 
     /// The base URI of the centre that a request came to.
-    pub(crate) fn base_uri(&self, _here: Here) -> &str {
-        &self.base_uri
+    pub(crate) fn base_uri(&self, here: Here) -> &str {
+        &self.base_uris[here.0]
     }
 
     /// The identifier in the `sub` of the principal's tokens.
@@ -115,20 +120,6 @@ impl World {
             _ => self.ledger().expire(what),
         }
     }
-
-    /// Where the principal lives: here. A client that came by one of the real names, by a hosts override, is told
-    /// that name, since it would refuse to send a secret anywhere else.
-    pub(crate) fn geolocation(&self, headers: &HeaderMap) -> String {
-        let scheme = self.base_uri.split("://").next().unwrap_or("https");
-        match headers.get(HOST).and_then(|host| host.to_str().ok()) {
-            Some(host) if is_real_name(host) => format!("{scheme}://{host}"),
-            _ => self.base_uri.clone(),
-        }
-    }
-}
-
-fn is_real_name(host: &str) -> bool {
-    host.split(':').next().is_some_and(|name| name.ends_with(".concursolutions.com"))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

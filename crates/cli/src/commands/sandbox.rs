@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Run an emulation of Concur's OAuth service on this machine
 ///
 /// For people who have no Concur tenant, and for tests. When it is ready it prints one line of JSON: base_uri, ca_cert,
-/// app_id, client_secret, company_uuid, request_token, users. Faults are made by POST /sandbox/faults: see docs/sandbox.md.
+/// app_id, client_secret, company_uuid, request_token, centres, users. Faults are made by POST /sandbox/faults: see docs/sandbox.md.
 #[derive(Args, Debug)]
 #[command(
     name = "sandbox",
@@ -58,6 +58,14 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "HOW", default_value = "coexist")]
     regrant: Regrant,
 
+    /// Where a second data centre, eu2, listens; bob@example.com lives there
+    #[arg(long, value_name = "ADDRESS")]
+    second_listen: Option<SocketAddr>,
+
+    /// The landing page to which the App Center's Connect button leads
+    #[arg(long, value_name = "URL")]
+    landing: Option<String>,
+
     /// Take HTTP Basic client authentication as well, as most servers do and Concur does not
     #[arg(long)]
     generic: bool,
@@ -78,6 +86,10 @@ pub(crate) fn carry_out(session: &Session, args: &SandboxArgs) -> Result<Exit, T
         "client_secret": ready.client_secret,
         "company_uuid": ready.company_uuid,
         "request_token": ready.request_token,
+        "centres": ready.centres.iter().map(|centre| json!({
+            "name": centre.name,
+            "base_uri": centre.base_uri,
+        })).collect::<Vec<_>>(),
         "users": ready.users.iter().map(|user| json!({
             "login": user.login,
             "password": user.password,
@@ -106,6 +118,8 @@ fn start(args: &SandboxArgs) -> Result<Sandbox, Trouble> {
         refresh_lifetime: args.refresh_lifetime,
         rotate: args.rotate,
         regrant: args.regrant,
+        second_listen: args.second_listen,
+        landing: args.landing.clone(),
         generic: args.generic,
         seed: args.seed,
         ..Config::default()

@@ -19,16 +19,21 @@ pub enum Power {
 
 /// A command of this world's, and where its trace will be: one line for each such call.
 pub fn prepare(world: &World, power: Power, words: &[&str]) -> (Command, PathBuf) {
+    let dir = world.dir();
+    switched(world.command(words), dir.parent().expect("a root"), power)
+}
+
+/// The same for any command; the calls that count are those below this directory.
+pub fn switched(mut command: Command, below: &Path, power: Power) -> (Command, PathBuf) {
     let (variable, at) = match power {
         Power::Cut(at) => ("KILL_AT", at),
         Power::Flickers(at) => ("FAIL_AT", at),
     };
     static TRACES: AtomicUsize = AtomicUsize::new(0);
     let trace = tools().join(format!("trace-{}", TRACES.fetch_add(1, Ordering::SeqCst)));
-    let mut command = world.command(words);
     command
         .env("LD_PRELOAD", tools().join("kill_at.so"))
-        .env("KILL_BELOW", world.dir().parent().expect("a root"))
+        .env("KILL_BELOW", below)
         .env("KILL_TRACE", &trace)
         .env(variable, at.to_string());
     (command, trace)

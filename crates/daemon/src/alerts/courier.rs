@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 /// A sink, its outbox, and the worker that empties it.
 pub(crate) struct Courier {
     outbox: Arc<Outbox>,
+    http: Arc<Http>,
+    clock: Arc<dyn Clock>,
+    tally: Arc<Tally>,
     stage: watch::Sender<Stage>,
     worker: JoinHandle<()>,
 }
@@ -35,12 +38,27 @@ impl Courier {
         let tally = Arc::new(Tally::default());
         let outbox = Outbox::open(dir, Arc::clone(&tally));
         let outbox = Arc::new(outbox.map_err(|why| OutboxError { dir: dir.to_owned(), why })?);
+        let (stage, worker) = (watch::Sender::new(Stage::Running), tokio::spawn(async {}));
+        let mut courier = Self { outbox, http, clock, tally, stage, worker };
+        courier.serve(sink);
+        Ok(courier)
+    }
+
+    /// Delivers there from here on. A message that was just being sent is sent again, under the same id; what waits for
+    /// another address stays in the outbox.
+    pub(crate) fn serve(&mut self, sink: &config::Sink) {
+        self.worker.abort();
         let sink = Sink::new(1, sink);
-        outbox.serve(vec![(sink.key.clone(), sink.most_waiting())]);
-        let stage = watch::Sender::new(Stage::Running);
-        let worker =
-            Worker { sink, outbox: Arc::clone(&outbox), http, clock, tally, stage: stage.subscribe() };
-        Ok(Self { outbox, stage, worker: tokio::spawn(worker.run()) })
+        self.outbox.serve(vec![(sink.key.clone(), sink.most_waiting())]);
+        let worker = Worker {
+            sink,
+            outbox: Arc::clone(&self.outbox),
+            http: Arc::clone(&self.http),
+            clock: Arc::clone(&self.clock),
+            tally: Arc::clone(&self.tally),
+            stage: self.stage.subscribe(),
+        };
+        self.worker = tokio::spawn(worker.run());
     }
 
     /// Takes a message in: when this returns it is durable. It may wait for the disk.

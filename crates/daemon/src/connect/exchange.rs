@@ -61,21 +61,17 @@ impl From<StoreError> for Failed {
 
 /// Begins the exchange, unless it is under way or done. It goes on when the browser has left, and a daemon that ends waits
 /// for it.
-pub(super) fn start(place: Place, visit: Arc<Visit>) {
+pub(super) async fn start(place: Place, visit: Arc<Visit>) {
     if !visit.attempt.begin() {
         return;
     }
-    let shared = Arc::clone(&place.shared);
+    // Also if it panics, or is never begun: a page must not say for ever that it goes on.
+    let ending = Ending(Arc::clone(&visit.attempt));
+    let begun = place.shared.begin().await;
     tokio::spawn(async move {
-        // Also if it panics: a page must not say for ever that it goes on.
-        let ending = Ending(Arc::clone(&visit.attempt));
-        let seen_through = shared.seen_through(async move {
-            let stage = carry_out(&place, &visit).await;
-            visit.attempt.end(stage);
-            Ok(())
-        });
-        let _ = seen_through.await;
-        drop(ending);
+        let stage = carry_out(&place, &visit).await;
+        visit.attempt.end(stage);
+        drop((ending, begun));
     });
 }
 

@@ -30,8 +30,8 @@ impl Couriers {
     /// One for each webhook of the configuration, and no others. One that cannot start is told to the log, and is tried
     /// again when it is needed.
     pub(crate) fn serve(&self, config: &Config) {
-        let webhook = |app: &String| config.connect.get(app).and_then(|connect| connect.webhook.as_ref());
-        self.locked().retain(|app, (known, _)| webhook(app) == Some(&*known));
+        let has_one = |app: &String| config.connect.get(app).is_some_and(|connect| connect.webhook.is_some());
+        self.locked().retain(|app, _| has_one(app));
         for (app, connect) in &config.connect {
             if let Some(webhook) = &connect.webhook {
                 self.with(app, webhook, |_| ());
@@ -48,8 +48,13 @@ impl Couriers {
             return;
         };
         let mut by_app = self.locked();
-        if !by_app.contains_key(app) {
-            let sink = config::Sink::Webhook { url: webhook.url.clone(), secret: webhook.secret.clone() };
+        let sink = config::Sink::Webhook { url: webhook.url.clone(), secret: webhook.secret.clone() };
+        if let Some((known, courier)) = by_app.get_mut(app) {
+            if known != webhook {
+                courier.serve(&sink);
+                known.clone_from(webhook);
+            }
+        } else {
             let dir = dir.join(format!("connect-{app}"));
             match Courier::start(&dir, &sink, Arc::clone(&self.http), Arc::new(SystemClock)) {
                 Ok(courier) => drop(by_app.insert(app.to_owned(), (webhook.clone(), courier))),

@@ -170,8 +170,8 @@ impl Trouble {
                 PRESS_AGAIN,
             ),
             Self::NotNow => words(
-                "SAP Concur could not be reached just now",
-                "The connection could not be finished. Nothing was lost: your request stays valid for 24 hours after Connect was pressed, and a \
+                "The connection could not be finished just now",
+                "SAP Concur, or our service, could not go on at the moment. Nothing was lost: your request stays valid for 24 hours after Connect was pressed, and a \
                  connection that you had before is unchanged.",
                 "Wait a few minutes, then try again here.",
             ),

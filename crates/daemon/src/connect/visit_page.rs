@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// So long an answer waits for the exchange; then the page says that it goes on. It takes a second or two as a
+/// So long a page waits for the end of the exchange; then it says that it goes on. It takes a second or two as a
 /// rule, and people take more than ten for a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -25,6 +25,8 @@ pub(super) async fn show(place: Place, Path((_, id)): Path<(String, String)>) ->
         Ok(visit) => visit,
         Err(trouble) => return place.failed(&trouble, None),
     };
+    // Who looks again waits for the end, if that is near: no page asks by itself (WCAG 2.2, success criterion 2.2.1).
+    visit.attempt.ended(PATIENCE).await;
     match visit.attempt.stage() {
         Stage::Waiting if has_said_yes(&place, &visit) => Page::Confirm(&visit).show(&place, StatusCode::OK),
         Stage::Waiting if !visit.handed_over.swap(true, Ordering::Relaxed) => sign_in::off(&place, &visit),
@@ -71,12 +73,10 @@ pub(super) async fn say_yes(
     go(place, visit).await
 }
 
-/// Exchanges the token unless that is done already, and leads to where it is told.
+/// Begins the exchange unless that was done already, and leads to where its end is told.
 pub(super) async fn go(place: Place, visit: Arc<Visit>) -> Response {
     let path = visit.path();
-    let attempt = Arc::clone(&visit.attempt);
-    exchange::start(place, visit);
-    attempt.ended(PATIENCE).await;
+    exchange::start(place, visit).await;
     see_other(&path, None)
 }
 

@@ -103,10 +103,6 @@ impl Browser {
         heading.as_str().unwrap_or_default().to_owned()
     }
 
-    pub(crate) async fn until_heading(&self, wanted: &str) {
-        crate::support::until(wanted, async || (self.heading().await == wanted).then_some(())).await;
-    }
-
     pub(crate) async fn text(&self) -> String {
         self.run("return document.body.innerText").await.as_str().unwrap().to_owned()
     }

@@ -118,7 +118,10 @@ async fn an_outage_loses_nothing_and_the_person_tries_again_on_the_same_page() {
     let mut person = Person::new(&daemon);
     house.sandbox.inject(json!([{"kind": "status", "status": 503}])).unwrap();
     let (path, failed) = person.connect(&redirect(&house, &house.sandbox.mint_request_token())).await;
-    assert_eq!((failed.status, heading(&failed).as_str()), (503, "SAP Concur could not be reached just now"));
+    assert_eq!(
+        (failed.status, heading(&failed).as_str()),
+        (503, "The connection could not be finished just now")
+    );
     assert!(failed.body.contains("Correlation ID"), "{}", failed.body);
 
     let (_, done) = person.press(&path, &failed).await;

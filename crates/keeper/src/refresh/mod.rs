@@ -20,7 +20,7 @@ use crate::store::{App, Claim};
 use chances::{Chances, of_write};
 use perennial_core::connection::{Blocked, Cause, Condition, Decision, Version};
 use perennial_core::profile::Purpose;
-use perennial_core::{Connection, Grant, Origin};
+use perennial_core::{Connection, Grant, Origin, State};
 use present::{Outcome, Presentation};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -33,24 +33,39 @@ pub(crate) async fn fly(kit: &Kit, order: &Order) -> Result<HandOut, Error> {
         return Ok(hand_out);
     }
     kit.check_meant(&seen, &order.cause)?;
-    let purpose = match kit.decide(&seen, &order.cause) {
-        Decision::Fly(purpose) => purpose,
+    let (purpose, is_awaited) = match kit.decide(&seen, &order.cause) {
+        Decision::Fly(purpose) => (purpose, false),
+        // Where a token may not be presented twice, one that is being presented at this moment blocks everybody else. What
+        // comes of that is worth waiting for, behind his claim; whoever has died leaves the claim at once.
+        Decision::Stop(Blocked::Until(_)) | Decision::HandOutAnyway(Blocked::Until(_))
+            if seen.state(kit.now()) == State::Refreshing =>
+        {
+            (Purpose::Refresh, true)
+        }
         other => return kit.grounded(&seen, &other),
     };
     failpoint::pass("looked");
     kit.check_standing(&seen, purpose)?;
     let app = blocking(|| kit.store.app(&order.name))?;
     kit.grant(&seen, &app, purpose, &order.cause)?;
-    let connected = Connected::to(kit, order, &seen, purpose).await?; // connect
+    let base = kit.base_for(&seen, purpose, &order.cause)?;
+    let connected = match is_awaited {
+        false => Some(Connected::to(kit, order, &seen, purpose).await?), // connect
+        true => None,
+    };
     failpoint::pass("connected");
     let claim = kit.claim(&order.name).await?; // claim
     failpoint::pass("claimed");
-    let (base, chances) = (connected.base.clone(), Chances::default());
+    let chances = Chances::default();
     let flight =
         Flight { kit, order, claim, seen, app, base, purpose, chances, refused: None, settled: false };
     let mut flight = match flight.look_again().await? {
         ControlFlow::Continue(flight) => flight, // look again
         ControlFlow::Break(hand_out) => return Ok(hand_out),
+    };
+    let connected = match connected {
+        Some(connected) => connected,
+        None => Connected::to(kit, order, &flight.seen, flight.purpose).await?,
     };
     let mut line = flight.keep(connected)?;
     let _in_the_air = kit.take_off()?;

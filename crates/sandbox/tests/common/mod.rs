@@ -72,7 +72,11 @@ impl Answer {
 }
 
 pub(crate) fn connect(sandbox: &Sandbox) -> TcpStream {
-    let address = sandbox.base_uri().strip_prefix("http://").unwrap();
+    connect_to(sandbox.base_uri())
+}
+
+fn connect_to(base_uri: &str) -> TcpStream {
+    let address = base_uri.strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -80,7 +84,10 @@ pub(crate) fn connect(sandbox: &Sandbox) -> TcpStream {
 
 /// Sends these bytes and reads until the end of the connection.
 pub(crate) fn exchange(sandbox: &Sandbox, request: &str) -> io::Result<Answer> {
-    let mut stream = connect(sandbox);
+    exchange_on(connect(sandbox), request)
+}
+
+fn exchange_on(mut stream: TcpStream, request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
@@ -181,6 +188,15 @@ pub(crate) fn post<N: AsRef<str>, V: AsRef<str>>(
     fields: &[(N, V)],
 ) -> Answer {
     send(sandbox, "POST", target, &[FORM], &query(fields)).unwrap()
+}
+
+/// The same at this base URI, of another data centre.
+pub(crate) fn post_at<N: AsRef<str>, V: AsRef<str>>(
+    base_uri: &str,
+    target: &str,
+    fields: &[(N, V)],
+) -> Answer {
+    exchange_on(connect_to(base_uri), &request("POST", target, &[FORM], &query(fields))).unwrap()
 }
 
 /// These fields, encoded.
