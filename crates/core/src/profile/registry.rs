@@ -17,7 +17,6 @@ pub type Own = dyn Fn(&str) -> Looked + Send + Sync;
 
 /// What was found.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is looked for once a name, and moved on at once")]
 pub enum Looked {
     /// There is none.
     Absent,
