@@ -112,7 +112,31 @@ impl utoipa::Modify for Forwarded {
     }
 }
 
+/// Bodies of one of several forms: what none of them names is refused, as the description must say of each form.
+const STRICT: [&str; 4] = ["GrantGiven", "NewDescribed", "SignedInDescribed", "Wanted"];
+
+fn be_strict(openapi: &mut utoipa::openapi::OpenApi) {
+    use utoipa::openapi::schema::AdditionalProperties;
+    use utoipa::openapi::{RefOr, Schema};
+    let components = openapi.components.get_or_insert_with(Default::default);
+    for name in STRICT {
+        if let Some(RefOr::T(Schema::OneOf(forms))) = components.schemas.get_mut(name) {
+            for form in &mut forms.items {
+                if let RefOr::T(Schema::Object(form)) = form {
+                    form.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+                }
+            }
+        }
+    }
+}
+
 fn described() -> OpenApiRouter<Arc<Shared>> {
+    let mut router = routes();
+    be_strict(router.get_openapi_mut());
+    router
+}
+
+fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(token::token))
         .routes(routes!(token::tokens))

@@ -124,6 +124,9 @@ async fn the_description_is_made_from_what_answers() {
     ] {
         assert!(paths.contains(&path), "{paths:?}");
     }
+    for form in description["components"]["schemas"]["GrantGiven"]["oneOf"].as_array().unwrap() {
+        assert_eq!(form["additionalProperties"], false, "what is not named is refused: {form}");
+    }
     let operations =
         description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
     let mut ids: Vec<_> = operations.filter_map(|(_, operation)| operation["operationId"].as_str()).collect();

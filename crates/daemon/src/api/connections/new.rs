@@ -49,6 +49,7 @@ pub(crate) enum NewDescribed {
         /// The app's id.
         client_id: String,
         /// The app's secret; with `private_key_jwt` its private key, as PEM; none for a public client.
+        #[schema(min_length = 1)]
         client_secret: Option<String>,
         /// How the grant is obtained.
         grant: GrantGiven,
@@ -71,6 +72,7 @@ pub(crate) enum NewDescribed {
         /// The app's id.
         client_id: String,
         /// The app's secret.
+        #[schema(min_length = 1)]
         client_secret: String,
         /// The company's UUID.
         #[schema(pattern = "^[A-Za-z0-9-]{1,64}$")]
@@ -86,6 +88,7 @@ pub(crate) enum NewDescribed {
         /// The app's id.
         client_id: String,
         /// The app's secret.
+        #[schema(min_length = 1)]
         client_secret: String,
         /// The refresh token.
         refresh_token: String,

@@ -28,6 +28,7 @@ pub(crate) enum Wanted {
     /// In a browser (RFC 6749 section 4.1, with RFC 7636).
     Browser {
         /// Where the browser comes back to: as it is registered with the server, to the letter.
+        #[schema(pattern = "^[A-Za-z][A-Za-z0-9+.-]*:[!\"$-~]+$")]
         redirect_uri: String,
         /// False where the server does not bear a code challenge.
         #[serde(default = "yes")]
