@@ -97,6 +97,14 @@ impl World {
         self.homes().geolocation(principal, here, headers)
     }
 
+    /// Who issues what this request brings: the centre that it came to, by the name that the client called.
+    pub(crate) fn issuer(&self, here: Here, headers: &HeaderMap) -> String {
+        let base = self.base_uri(here);
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_real_name(host));
+        let scheme = base.split("://").next().unwrap_or("https");
+        host.map_or_else(|| base.to_owned(), |host| format!("{scheme}://{host}"))
+    }
+
     /// Refuses, with the way to go, whoever lives elsewhere.
     pub(crate) fn at_home(
         &self,

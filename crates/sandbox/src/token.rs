@@ -160,8 +160,8 @@ fn refresh(world: &World, here: Here, headers: &HeaderMap, form: &Form) -> Resul
 fn issue(world: &World, here: Here, headers: &HeaderMap, granted: &Granted) -> Result<Answer, SigningFailed> {
     let now = now();
     let lifetime = world.access_lifetime.as_secs();
-    let claims =
-        Claims { world, base_uri: world.base_uri(here), granted, now, expires: now.saturating_add(lifetime) };
+    let base_uri = world.issuer(here, headers);
+    let claims = Claims { world, base_uri: &base_uri, granted, now, expires: now.saturating_add(lifetime) };
     let access_token = world.signer.sign(&claims.access())?;
     world.ledger().remember_access(&access_token, granted, claims.expires, now);
 
