@@ -61,6 +61,9 @@ impl Terminal {
     }
 }
 
+/// What a person is asked who has given nothing but a name.
+const MENU: &str = "Number (Enter is 1): ";
+
 fn add(world: &World) -> Option<Terminal> {
     let binary = support::binary();
     let terminal = Terminal::open(world, &format!("{} add acme", binary.display()));
@@ -75,6 +78,7 @@ fn law_10_secrets_are_asked_for_and_not_echoed() {
     let world = World::with(World::plain());
     let ready = world.sandbox.ready().clone();
     let Some(mut terminal) = add(&world) else { return };
+    terminal.answer(MENU, "\n");
     terminal.answer("App ID: ", &format!("{}\n", ready.app_id));
     // A mistake is rubbed out, and another one as a whole.
     terminal.answer("Client secret (not shown): ", &format!("wrong\u{15}{}x\u{7f}\n", ready.client_secret));
@@ -89,6 +93,65 @@ fn law_10_secrets_are_asked_for_and_not_echoed() {
     assert_eq!(world.status_of("acme")["state"], "held");
 }
 
+/// The last line of the screen that is an address.
+fn address_on(terminal: &Terminal) -> String {
+    terminal.wait_for("paste its whole address here.");
+    let screen = terminal.screen();
+    let address = screen.lines().map(str::trim).find(|line| line.starts_with("http")).expect("an address");
+    address.to_owned()
+}
+
+#[test]
+fn the_app_itself_is_asked_for_two_things() {
+    let world = World::with(World::plain());
+    let ready = world.sandbox.ready().clone();
+    let Some(mut terminal) = add(&world) else { return };
+    terminal.answer(MENU, "nonsense\n");
+    terminal.answer("nonsense", "4\n");
+    terminal.answer("App ID: ", &format!("{}\n", ready.app_id));
+    terminal.answer("Client secret (not shown): ", &format!("{}\n", ready.client_secret));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(world.status_of("acme")["way"], "client_credentials");
+}
+
+#[test]
+fn a_person_with_a_terminal_alone_pastes_where_the_browser_ended() {
+    let world = World::with(World::plain());
+    let ready = world.sandbox.ready().clone();
+    let ann = &ready.users[0];
+    let Some(mut terminal) = add(&world) else { return };
+    terminal.answer(MENU, "2\n");
+    terminal.answer("App ID: ", &format!("{}\n", ready.app_id));
+    terminal.answer("Client secret (not shown): ", &format!("{}\n", ready.client_secret));
+    let address = address_on(&terminal);
+    // On another machine the browser ends at a page that does not load: nobody visits it here.
+    let back = support::browser::decide(&address, (&ann.login, &ann.password), "approve");
+    terminal.answer("Address: ", "what is this\n");
+    terminal.answer("belongs to another sign-in", &format!("{}\n", back.leads_to()));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(world.status_of("acme")["principal"], ann.uuid.as_str());
+}
+
+#[test]
+fn a_one_time_password_is_asked_for_once_it_was_sent() {
+    let world = World::with(World::plain());
+    let ready = world.sandbox.ready().clone();
+    let ann = &ready.users[0];
+    let Some(mut terminal) = add(&world) else { return };
+    terminal.answer(MENU, "3\n");
+    terminal.answer("E-mail address: ", &format!("{}\n", ann.login));
+    terminal.answer("App ID: ", &format!("{}\n", ready.app_id));
+    terminal.answer("Client secret (not shown): ", &format!("{}\n", ready.client_secret));
+    terminal.wait_for("One-time password (not shown): ");
+    let otp = world.sandbox.one_time_passwords(&ann.login).pop().expect("a mail");
+    terminal.answer("One-time password (not shown): ", &format!("{otp}\n"));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(world.status_of("acme")["principal"], ann.uuid.as_str());
+}
+
 #[test]
 fn ctrl_c_leaves_and_the_terminal_echoes_again() {
     let world = World::with(World::plain());
@@ -96,6 +159,7 @@ fn ctrl_c_leaves_and_the_terminal_echoes_again() {
     for (key, line) in [("\u{3}", "exits: 130"), ("\u{4}", "exits: 130")] {
         let shell = format!("sh -c '{} add acme; echo exits: $?; stty -a'", binary.display());
         let Some(mut terminal) = Terminal::open(&world, &shell) else { return skip("there is no script(1)") };
+        terminal.answer(MENU, "1\n");
         terminal.answer("App ID: ", "app\n");
         terminal.answer("Client secret (not shown): ", &format!("canary{key}"));
         let (_, screen) = terminal.end();

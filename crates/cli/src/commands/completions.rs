@@ -26,15 +26,20 @@ pub(crate) struct Completions {
     names: bool,
 }
 
-/// Write the manual pages
+/// Write the manual pages, or print one
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
+  perennial man add | man -l -
   perennial man --out ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// The directory to write them to
+    /// Print the page of this verb
+    #[arg(required_unless_present = "out", conflicts_with = "out")]
+    verb: Option<String>,
+
+    /// The directory to write all of them to
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 pub(crate) fn carry_out(
@@ -137,8 +142,20 @@ _perennial_profiles() {
 "#;
 
 pub(crate) fn manual(session: &Session, man: &Man, all: Command) -> Result<Exit, Trouble> {
-    std::fs::create_dir_all(&man.out).map_err(Trouble::file("make", &man.out))?;
-    clap_mangen::generate_to(all, &man.out).map_err(Trouble::file("write into", &man.out))?;
-    session.printer.note(&format!("manual pages are in {}", man.out.display()));
+    let Some(out) = &man.out else { return page(session, man.verb.as_deref().unwrap_or_default(), all) };
+    std::fs::create_dir_all(out).map_err(Trouble::file("make", out))?;
+    clap_mangen::generate_to(all, out).map_err(Trouble::file("write into", out))?;
+    session.printer.note(&format!("manual pages are in {}", out.display()));
+    Ok(Exit::Done)
+}
+
+fn page(session: &Session, verb: &str, mut all: Command) -> Result<Exit, Trouble> {
+    all.build();
+    let command = all.find_subcommand(verb).cloned().ok_or_else(|| {
+        Trouble::usage(format!("there is no verb {verb}"), "see all of them: perennial --help")
+    })?;
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    session.printer.data(&String::from_utf8_lossy(&page))?;
     Ok(Exit::Done)
 }

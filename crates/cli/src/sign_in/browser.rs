@@ -11,7 +11,6 @@ use perennial::core::authorization::RedirectError;
 use perennial::core::{Connection, Grant};
 use perennial::sign_in::{Browser, SignIn};
 use perennial::{Error, HandOut, Keeper};
-use std::io::IsTerminal;
 use tokio::sync::mpsc;
 
 /// How a browser is used.
@@ -50,6 +49,15 @@ impl BrowserArgs {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let _entered = runtime.enter();
         let loopback = Loopback::bind(self.redirect_uri.as_deref())?;
+        if let (None, Some(uri)) = (&loopback, &self.redirect_uri)
+            && !self.redirected.source().is_named()
+            && !terminal::is_there()
+        {
+            return Err(Trouble::usage(
+                format!("the answer goes to {uri}, and nobody is here to paste it"),
+                "say where it is: --redirected-file FILE (- is stdin)",
+            ));
+        }
         let redirect_uri = loopback.as_ref().map(Loopback::uri).or_else(|| self.redirect_uri.clone());
         let browser = Browser {
             redirect_uri: redirect_uri.unwrap_or_default(),
@@ -57,11 +65,14 @@ impl BrowserArgs {
             parameters: self.authorize_param.clone(),
         };
         let sign_in = keeper.sign_in(&seen.name, &browser)?;
-        self.send_there(session, &sign_in);
         let (arrivals, mut arrived) = mpsc::unbounded_channel();
         let served = loopback.map(|loopback| loopback.serve(&sign_in, arrivals.clone()));
-        self.take_pasted(session, arrivals)?;
-        let outcome = session.wait(keeper, exchange(session, keeper, &sign_in, &mut arrived));
+        // Who presses Ctrl-C as soon as there is an address is heard: nothing is said before somebody listens.
+        let outcome = session.wait(keeper, async {
+            self.send_there(session, &sign_in);
+            self.take_pasted(session, arrivals);
+            exchange(session, keeper, &sign_in, &mut arrived).await
+        });
         if let Some(served) = served {
             runtime.block_on(served.ended());
         }
@@ -75,22 +86,22 @@ impl BrowserArgs {
         session.printer.note(&format!("{how}:\n\n  {}\n", sign_in.address));
     }
 
-    /// The answer as a file, or as what a person pastes: on a thread of its own, which nobody waits for.
-    fn take_pasted(
-        &self,
-        session: &Session,
-        arrivals: mpsc::UnboundedSender<Arrived>,
-    ) -> Result<(), Trouble> {
-        let source = self.redirected.source();
-        if source.is_named() {
-            let given = source.read()?.map(|text| text.to_string()).unwrap_or_default();
-            let _ = arrivals.send(Arrived::pasted(given));
-            return Ok(());
+    /// The answer from where it was said to be, or as what a person pastes: on a thread of its own, which nobody waits for.
+    fn take_pasted(&self, session: &Session, arrivals: mpsc::UnboundedSender<Arrived>) {
+        let (named, printer) = (self.redirected.clone(), session.printer);
+        if named.source().is_named() {
+            std::thread::spawn(move || match named.source().read() {
+                Ok(text) => {
+                    drop(arrivals.send(Arrived::given(text.map(|text| text.to_string()).unwrap_or_default())))
+                }
+                Err(trouble) => printer.warn(&trouble.message),
+            });
+            return;
         }
-        if !terminal::is_there() || !std::io::stderr().is_terminal() {
-            return Ok(());
+        if !terminal::is_there() {
+            return;
         }
-        session.printer.note(
+        printer.note(
             "When you have signed in, this goes on by itself. On another machine the browser will end at a page that does \
              not load: paste its whole address here.",
         );
@@ -101,7 +112,6 @@ impl BrowserArgs {
                 }
             }
         });
-        Ok(())
     }
 }
 

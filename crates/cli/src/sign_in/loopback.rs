@@ -37,22 +37,29 @@ pub(super) struct Loopback {
 #[derive(Debug)]
 pub(super) struct Arrived {
     text: String,
+    /// True where another may come behind it.
+    is_followed: bool,
     shown: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 impl Arrived {
-    /// Pasted by a person, or given in a file.
+    /// Given in a file: there is no other.
+    pub(super) fn given(text: String) -> Self {
+        Self { text, is_followed: false, shown: None }
+    }
+
+    /// Pasted by a person, who may try again.
     pub(super) fn pasted(text: String) -> Self {
-        Self { text, shown: None }
+        Self { text, is_followed: true, shown: None }
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// A browser may come back again; what was pasted is what the person has.
+    /// A browser may come back again, and a person may paste again.
     pub(super) fn may_be_followed(&self) -> bool {
-        self.shown.is_some()
+        self.is_followed
     }
 
     /// Tells the person who looks at the browser.
@@ -152,7 +159,7 @@ struct Shared {
 async fn arrive(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
     let (told, outcome) = oneshot::channel();
     let text = format!("{}?{}", shared.uri, query.unwrap_or_default());
-    if shared.arrivals.send(Arrived { text, shown: Some(told) }).is_err() {
+    if shared.arrivals.send(Arrived { text, is_followed: true, shown: Some(told) }).is_err() {
         return page(StatusCode::GONE, "This sign-in has ended", "You can close this window.");
     }
     match tokio::time::timeout(SHOWN_WITHIN, outcome).await {
