@@ -8,12 +8,14 @@
 //! | [`decide`] | a token is asked for: hand out, fly, or stop? (laws 9, 12) |
 //! | [`transition`] | intend, accept, fail, adopt, set aside (laws 4, 5, 6, 7, 8, 13) |
 //! | [`obtaining`] | how a grant is obtained, and whether that needs a person |
+//! | `place` | where its secrets and its API calls go (law 10) |
 //! | [`recovery`] | what may bring a grant back, and in which order (laws 5, 6, 7) |
 //! | [`fault`] | a failure, in words that may be shown |
 
 pub mod decide;
 pub mod fault;
 pub mod obtaining;
+mod place;
 pub mod recovery;
 pub mod transition;
 
@@ -107,6 +109,26 @@ pub struct Held {
     pub granted_at: Option<UnixTime>,
     /// Members of the answer that nobody here knows.
     pub others: Others,
+}
+
+impl Held {
+    /// A refresh token that something else has obtained. Nobody knows how old it is: renewal is due at once.
+    #[must_use]
+    pub fn unproved(grant_id: String, refresh: RefreshToken, base: Origin) -> Self {
+        Self {
+            grant_id,
+            generation: 1,
+            access: None,
+            refresh: Some(refresh),
+            refresh_expiry: None,
+            base,
+            scope: None,
+            id_token: None,
+            refreshed_at: None,
+            granted_at: None,
+            others: Others::default(),
+        }
+    }
 }
 
 /// An access token and its end.
@@ -377,52 +399,6 @@ impl Connection {
         }
     }
 
-    /// The same at a server of its own: a person who names the server permits that secrets go there (law 10).
-    #[must_use]
-    pub fn at(mut self, server: Server) -> Self {
-        for origin in server.origins() {
-            if !self.profile.permits(origin, &self.permitted) {
-                self.permitted.push(origin.clone());
-            }
-        }
-        self.server = Some(server);
-        self
-    }
-
-    /// The path of the token endpoint, and its query where it has one.
-    #[must_use]
-    pub fn token_path(&self) -> &str {
-        self.server.as_ref().map_or(self.profile.token_path, |server| server.token.path())
-    }
-
-    /// Where the token endpoint is, if that does not depend on where the principal lives.
-    #[must_use]
-    pub fn token_origin(&self) -> Option<&Origin> {
-        self.server.as_ref().map(|server| server.token.origin())
-    }
-
-    /// The base of the API that the access token is for: as the answer named it, as a person did, or where the principal
-    /// lives. An address that is not permitted is none (law 10).
-    #[must_use]
-    pub fn api_base(&self) -> Option<Origin> {
-        let held = self.held.as_ref()?;
-        let named = self.profile.api_member.and_then(|member| held.others.0.get(member));
-        let named = named.and_then(serde_json::Value::as_str).and_then(|base| Origin::parse(base).ok());
-        let named = named.filter(|base| self.permits(base));
-        let own = self.server.as_ref().and_then(|server| server.api.clone());
-        Some(own.or(named).unwrap_or_else(|| held.base.clone()))
-    }
-
-    /// What tells this connection's app from others of the same client id: the profile, and the server where that is its
-    /// own.
-    #[must_use]
-    pub fn realm(&self) -> String {
-        match &self.server {
-            Some(server) => format!("{} {}", self.profile.name, server.identity()),
-            None => self.profile.name.to_owned(),
-        }
-    }
-
     /// What a write that starts from here must find unchanged.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -484,12 +460,6 @@ impl Connection {
             }
         }
         self
-    }
-
-    /// True when secrets of this connection may go to `origin` (law 10).
-    #[must_use]
-    pub fn permits(&self, origin: &Origin) -> bool {
-        self.profile.permits(origin, &self.permitted)
     }
 
     /// From when on the refresh token is renewed though nobody asked, by the server's clock. The jitter is drawn

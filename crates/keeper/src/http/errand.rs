@@ -1,7 +1,7 @@
 //! A request beside the token grants: metadata, keys, revocation, introspection, the beginning of a sign-in on another
 //! device. It is sent once, follows no redirect, and its answer is bounded.
 
-use super::{AGENT, BoxFuture, CORRELATION_ID, Http, body, connect, header};
+use super::{AGENT, BoxFuture, CORRELATION_ID, Http, body, connect};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request};
@@ -61,14 +61,7 @@ impl Http {
                 .map_err(|error| Failure::NoAnswer(NoAnswer::Reset(connect::innermost(&error))))?;
             let (head, incoming) = response.into_parts();
             let (body, end) = body::read(&head.headers, incoming, ERRAND_WITHIN).await;
-            Ok(Reply {
-                status: head.status.as_u16(),
-                retry_after: header(&head.headers, "retry-after"),
-                date: header(&head.headers, "date"),
-                correlation_id: header(&head.headers, CORRELATION_ID),
-                body,
-                end,
-            })
+            Ok(super::reply(&head, body, end))
         })
     }
 }

@@ -35,15 +35,17 @@ pub use upstream::{Failed, Upstream};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::response::Parts;
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use perennial_core::Origin;
 use perennial_core::grant::{Form, TokenRequest};
-use perennial_core::token_endpoint::{Failure, NoAnswer, Reply, Unreachable};
+use perennial_core::token_endpoint::{BodyEnd, Failure, NoAnswer, Reply, Unreachable};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A future that can be stored and sent.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -154,15 +156,20 @@ impl Line for Wire {
                 tokio::time::timeout(patience, answered).await.map_err(|_| NoAnswer::TimedOut)??;
             let left = patience.saturating_sub(started.elapsed());
             let (body, end) = body::read(&head.headers, incoming, left).await;
-            Ok(Reply {
-                status: head.status.as_u16(),
-                retry_after: header(&head.headers, "retry-after"),
-                date: header(&head.headers, "date"),
-                correlation_id: header(&head.headers, CORRELATION_ID),
-                body,
-                end,
-            })
+            Ok(reply(&head, body, end))
         })
+    }
+}
+
+/// What is kept of an answer.
+fn reply(head: &Parts, body: Zeroizing<Vec<u8>>, end: BodyEnd) -> Reply {
+    Reply {
+        status: head.status.as_u16(),
+        retry_after: header(&head.headers, "retry-after"),
+        date: header(&head.headers, "date"),
+        correlation_id: header(&head.headers, CORRELATION_ID),
+        body,
+        end,
     }
 }
 

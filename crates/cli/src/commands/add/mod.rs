@@ -28,12 +28,10 @@ use clap::Args;
 use perennial::core::connection::Held;
 use perennial::core::grant::Principal;
 use perennial::core::secret::{RefreshToken, RequestToken};
-use perennial::core::token_endpoint::response::Others;
 use perennial::core::{Expiry, Origin};
 use perennial::store::{App, StoreError, check_name};
 use perennial::{HandOut, Keeper};
 use std::path::PathBuf;
-use zeroize::Zeroizing;
 
 /// Add a connection: a request token, a sign-in, the app itself, or a refresh token that you have
 ///
@@ -253,7 +251,8 @@ impl Add {
         if !connection.permits(&base) {
             connection.permitted.push(base.clone());
         }
-        connection.held = Some(imported(&refresh_token, base));
+        let token = RefreshToken::new(refresh_token.as_str());
+        connection.held = Some(Held::unproved(perennial::request_id(), token, base));
         keeper.add(&connection, &App::new(client, company, None), &[], "added, with a refresh token")?;
         if self.later {
             return report(session, keeper, &self.name, "added; the refresh token has not been tried");
@@ -292,23 +291,6 @@ impl Add {
             Err(trouble) => Err(trouble
                 .prefixed(&format!("{} is kept, with all that was given, but does not work yet", self.name))),
         }
-    }
-}
-
-fn imported(refresh_token: &Zeroizing<String>, base: Origin) -> Held {
-    Held {
-        grant_id: perennial::request_id(),
-        generation: 1,
-        access: None,
-        refresh: Some(RefreshToken::new(refresh_token.as_str())),
-        refresh_expiry: None,
-        base,
-        scope: None,
-        id_token: None,
-        // Nobody knows how old it is: renewal is due at once.
-        refreshed_at: None,
-        granted_at: None,
-        others: Others::default(),
     }
 }
 

@@ -221,7 +221,7 @@ fn rows(seen: &Seen, is_sealed: bool, now: UnixTime) -> Vec<Row> {
         (true, true) => Standing::Shown,
         (true, false) => Standing::NotSeen,
     };
-    let spread = seen.geolocations.iter().map(|(base, count)| format!("{base}: {count} connections"));
+    let spread = seen.geolocations.iter().map(|(base, count)| format!("connections at {base}: {count}"));
     let last =
         |counted: &Counted| counted.last.iter().map(|last| format!("last: {last}")).collect::<Vec<_>>();
     let first_refresh = || Some("perennial refresh NAME".to_owned());

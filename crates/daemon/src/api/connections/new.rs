@@ -9,7 +9,6 @@ use perennial::core::grant::{Client, Principal};
 use perennial::core::profile::concur::CONCUR;
 use perennial::core::secret::{ClientSecret, RefreshToken};
 use perennial::core::server::ClientAuthentication;
-use perennial::core::token_endpoint::response::Others;
 use perennial::core::{Connection, Grant, Origin};
 use perennial::store::App;
 use serde::Deserialize;
@@ -157,7 +156,8 @@ impl New {
                 let base = held_base(&mut connection, geolocation.as_deref(), reach)?;
                 let company = self.company.as_deref().and_then(Principal::named);
                 connection.principal.clone_from(&company);
-                connection.held = Some(given(refresh_token, base));
+                let token = RefreshToken::new(refresh_token);
+                connection.held = Some(Held::unproved(perennial::request_id(), token, base));
                 Ok(Read { connection, app: App::new(app.client, company, None), then: Then::Refresh })
             }
         }
@@ -251,21 +251,4 @@ fn held_base(
         connection.permitted.push(base.clone());
     }
     Ok(base)
-}
-
-/// Nobody knows how old it is: renewal is due at once.
-fn given(refresh_token: String, base: Origin) -> Held {
-    Held {
-        grant_id: perennial::request_id(),
-        generation: 1,
-        access: None,
-        refresh: Some(RefreshToken::new(refresh_token)),
-        refresh_expiry: None,
-        base,
-        scope: None,
-        id_token: None,
-        refreshed_at: None,
-        granted_at: None,
-        others: Others::default(),
-    }
 }
