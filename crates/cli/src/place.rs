@@ -2,6 +2,7 @@
 
 use perennial::core::Connection;
 use perennial::core::Server;
+use perennial::core::connection::Way;
 use perennial::core::profile::{concur::CONCUR, generic::GENERIC};
 use perennial::store::App;
 
@@ -55,7 +56,7 @@ impl Anew {
         match &seen.server {
             _ if seen.obtains_itself() => Self::Itself(title),
             Some(_) => Self::SignIn(title),
-            None if app.company.is_none() && app.request_token.is_none() => Self::SignIn(title),
+            None if seen.obtaining.way == Way::SignIn && app.request_token.is_none() => Self::SignIn(title),
             None => Self::RequestToken,
         }
     }

@@ -177,6 +177,12 @@ fn ctrl_c_leaves_a_connection_that_waits() {
     let ended = Waiting::begun(&world, &[]).interrupted();
     assert_eq!(ended.code, 130, "{ended:?}");
     assert_eq!(world.status_of("lee")["state"], "awaiting_grant");
+    // It goes on the way that it was begun.
+    let again = Waiting::of(&world, &["reauthorize", "lee", "--no-browser"]);
+    let (login, password) = person(&world);
+    visit(decide(&again.address, (&login, &password), "approve").leads_to());
+    assert_eq!(again.ended().code, 0);
+    assert_eq!(world.status_of("lee")["way"], "sign_in");
 }
 
 /// A code is worth nothing without its verifier (RFC 7636): who reads it off the way cannot use it.

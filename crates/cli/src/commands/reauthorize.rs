@@ -10,6 +10,7 @@ use crate::sign_in::{Way, WayArgs};
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::Keeper;
+use perennial::core::connection::Way as Obtains;
 use perennial::core::grant::Principal;
 use perennial::core::secret::{ClientSecret, RequestToken};
 use perennial::core::server::{ClientAuthentication, Server};
@@ -78,7 +79,9 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
     keeper.drain();
     let seen = keeper.connection(&name)?;
     let app = keeper.store().app(&name)?;
-    match way.unwrap_or_else(|| usual_way(&seen, &app)) {
+    let names_company = args.request_token.source().is_named() || args.company.is_some();
+    let usual = || if names_company { Way::Company } else { usual_way(&seen) };
+    match way.unwrap_or_else(usual) {
         _ if args.keep_grant => args.replace_secret(session, &keeper, &seen, app),
         Way::Company => args.obtain(session, &keeper, &seen, app),
         way => args.sign_in(session, &keeper, &seen, app, way),
@@ -86,10 +89,10 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
 }
 
 /// The way that the connection was made for.
-fn usual_way(seen: &Connection, app: &App) -> Way {
+fn usual_way(seen: &Connection) -> Way {
     match &seen.server {
         _ if seen.obtains_itself() => Way::Itself,
-        None if app.company.is_none() && app.request_token.is_none() && seen.held.is_some() => Way::Browser,
+        None if seen.obtaining.way == Obtains::SignIn => Way::Browser,
         None => Way::Company,
         Some(server) if server.authorization.is_some() => Way::Browser,
         Some(_) => Way::Device,

@@ -132,7 +132,7 @@ impl WayArgs {
             _ if self.app => Obtains::ClientCredentials,
             Some("-") => Obtains::JwtBearer { issuer: None, subject: None },
             Some(subject) => Obtains::JwtBearer { issuer: None, subject: Some(subject.to_owned()) },
-            None => Obtains::Person,
+            None => Obtains::SignIn,
         }
     }
 

@@ -254,7 +254,7 @@ impl ServerArgs {
     /// What is asked for, and how.
     pub(crate) fn obtaining(&self, found: &Found, way: perennial::core::connection::Way) -> Obtaining {
         // The profile's is the one that brings a refresh token, which an app that speaks for itself is not given.
-        let usual = found.scope.clone().filter(|_| way == perennial::core::connection::Way::Person);
+        let usual = found.scope.clone().filter(|_| way == perennial::core::connection::Way::SignIn);
         let scope = self.scope.clone().or(usual);
         Obtaining { way, scope, parameters: self.param.clone() }
     }

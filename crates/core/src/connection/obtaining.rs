@@ -18,9 +18,11 @@ pub struct Obtaining {
 /// Who must act when a grant is to be obtained.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Way {
-    /// A person: with a request token, a sign-in, a password, a one-time password, another token.
+    /// A person: with a company request token, or nobody knows how (the grant came from elsewhere).
     #[default]
     Person,
+    /// A person who signs in: in a browser or on another device, with a password, a one-time password, another token.
+    SignIn,
     /// Nobody: the app speaks for itself (RFC 6749 section 4.4).
     ClientCredentials,
     /// Nobody: the app signs a statement about a subject with its private key (RFC 7523 section 2.1).
@@ -38,6 +40,7 @@ impl Way {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Person => "person",
+            Self::SignIn => "sign_in",
             Self::ClientCredentials => "client_credentials",
             Self::JwtBearer { .. } => "jwt_bearer",
         }
@@ -56,7 +59,7 @@ impl Connection {
     /// True when a grant can be obtained without a person, any time.
     #[must_use]
     pub fn obtains_itself(&self) -> bool {
-        self.obtaining.way != Way::Person
+        !matches!(self.obtaining.way, Way::Person | Way::SignIn)
     }
 
     /// True when it has nothing to refresh with, and obtains its next access token instead.

@@ -25,7 +25,7 @@ use crate::trouble::Trouble;
 use crate::words::moment;
 use app::given_or_asked;
 use clap::Args;
-use perennial::core::connection::Held;
+use perennial::core::connection::{Held, Way as Obtains};
 use perennial::core::grant::Principal;
 use perennial::core::secret::{RefreshToken, RequestToken};
 use perennial::core::{Expiry, Origin};
@@ -246,7 +246,9 @@ impl Add {
         let refresh_token = self.refresh_token.source().read_or_ask()?;
         let company = self.company.as_deref().and_then(Principal::named);
         let mut connection = fresh;
-        connection.obtaining = self.server.obtaining(found, self.way.obtains());
+        // At Concur nobody knows how it was obtained: most are a company's.
+        let way = if found.server.is_none() { Obtains::Person } else { self.way.obtains() };
+        connection.obtaining = self.server.obtaining(found, way);
         connection.principal.clone_from(&company);
         if !connection.permits(&base) {
             connection.permitted.push(base.clone());

@@ -141,8 +141,14 @@ impl New {
         }
         let app = App::new(client, None, None);
         match means {
-            Means::Once(grant) => Ok(Read { connection, app, then: Then::Present(grant) }),
-            Means::Later => Ok(Read { connection, app, then: Then::Wait }),
+            Means::Once(grant) => {
+                connection.obtaining.way = Way::SignIn;
+                Ok(Read { connection, app, then: Then::Present(grant) })
+            }
+            Means::Later => {
+                connection.obtaining.way = Way::SignIn;
+                Ok(Read { connection, app, then: Then::Wait })
+            }
             Means::Itself(way) => {
                 connection.obtaining.way = way;
                 Ok(Read { connection, app, then: Then::Obtain })

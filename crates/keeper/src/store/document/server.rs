@@ -75,6 +75,7 @@ pub(super) fn obtaining_from(value: &Members) -> Obtaining {
         way: match text(value, "way") {
             Some("client_credentials") => Way::ClientCredentials,
             Some("jwt_bearer") => Way::JwtBearer { issuer: known("issuer"), subject: known("subject") },
+            Some("sign_in") => Way::SignIn,
             _ => Way::Person,
         },
         scope: known("scope"),
@@ -119,7 +120,7 @@ mod tests {
         };
         assert_eq!(server_from(server_to(&server).as_object().unwrap()), Some(server));
         let way = Way::JwtBearer { issuer: Some("me".into()), subject: Some("you".into()) };
-        for way in [way, Way::ClientCredentials, Way::Person] {
+        for way in [way, Way::ClientCredentials, Way::SignIn, Way::Person] {
             let scope = Some("read".to_owned());
             let parameters = vec![("resource".to_owned(), "https://api.example".to_owned())];
             let obtaining = Obtaining { way, scope, parameters };
