@@ -84,12 +84,18 @@ pub(crate) fn of_keeper(error: &Error, place: &Place) -> Trouble {
             of_errand(*status, *code, correlation_id.as_ref(), message, place)
         }
         Error::NoEndpoint(what) => {
-            let option = what.replace(' ', "-");
+            // `--device-endpoint` is the one that is called otherwise.
+            let option = what.split(' ').next().unwrap_or(what);
             let hint = format!(
                 "if the server has one, name it when adding: perennial add OTHER --{option}-endpoint URL"
             );
             Trouble::new(Exit::PersonMustAct, message, hint)
         }
+        Error::OtherConnection => Trouble::new(
+            Exit::PersonMustAct,
+            message,
+            "somebody has renamed or replaced it meanwhile; see what there is: perennial list",
+        ),
         Error::PrivateKey(_) => {
             let hint = format!("give it again: {} --keep-grant --private-key-file FILE.pem", place.obtain());
             Trouble::new(Exit::PersonMustAct, message, hint)

@@ -118,6 +118,7 @@ fn two_ways_are_a_mistake() {
             "is SAP Concur's, and another server is named",
         ),
         (&["--client-auth", "client_secret_basic"], "does not fit SAP Concur"),
+        (&["--device"], "SAP Concur offers no sign-in on another device"),
     ] {
         let ended = world.keep(&adding(&world, more));
         assert_eq!(ended.code, 2, "{more:?}: {ended:?}");

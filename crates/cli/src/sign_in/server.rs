@@ -295,6 +295,12 @@ impl Found {
 
     /// Says before a person begins that a server does not do what is wanted, where it says so.
     pub(crate) fn check_takes(&self, way: Way) -> Result<(), Trouble> {
+        if way == Way::Device && self.server.is_none() {
+            return Err(Trouble::usage(
+                "SAP Concur offers no sign-in on another device",
+                "sign in in a browser, on any machine: --user --no-browser",
+            ));
+        }
         let grant = match way {
             Way::Device => "urn:ietf:params:oauth:grant-type:device_code",
             Way::Browser => "authorization_code",
