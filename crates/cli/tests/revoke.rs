@@ -65,6 +65,32 @@ fn what_the_server_did_not_end_is_not_marked() {
     assert_eq!(world.names(), ["acme"], "and nothing is put away");
 }
 
+/// Killed between the server's act and our mark: nobody is told, and yet the grant is not fetched anew by itself.
+#[test]
+fn a_process_that_dies_while_it_revokes_brings_nothing_back() {
+    let world = world();
+    world.inject(json!([{"on": "api", "kind": "hang", "spent": true}]));
+    let mut child = world.keeps(&["revoke", "acme", "--yes"]).spawn().expect("it starts");
+    support::wait_until("the server has ended the grant", || world.sandbox.stats().revocations == 1);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let ended = world.keep(&["refresh", "acme"]);
+    ended.is_trouble(&world, 3, "code 108", "perennial recover acme");
+    assert_eq!(world.sandbox.stats().request_token_uses, 1, "the request token was young, and is let lie");
+    assert_eq!(world.status_of("acme")["state"], "needs_reauthorization");
+}
+
+#[test]
+fn a_request_token_is_as_good_as_before_where_nothing_was_revoked() {
+    let world = world();
+    world.inject(json!([{"on": "api", "kind": "status", "status": 503}]));
+    let ended = world.keep(&["revoke", "acme", "--yes"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let ended = world.keep_ok(&["reauthorize", "acme"]);
+    assert!(ended.stdout.contains("a new grant is obtained"), "{ended:?}");
+    assert_eq!(world.sandbox.stats().request_token_uses, 2);
+}
+
 #[test]
 fn remove_revokes_where_it_is_told_to() {
     let world = world();

@@ -105,6 +105,12 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy:
         None if refusal.code.is_some() && profile.code_decides => Verdict::Unknown,
         None => match by_error(refusal.error.as_deref()) {
             Some(verdict) => verdict,
+            // RFC 6749 section 5.2: what was sent is not fit. Servers say so of a wrong password too, and the same would be
+            // refused again. Of a refresh it is no proof that the grant is gone (law 5), and at Concur it also stands for
+            // maintenance.
+            None if is_unfit(refusal) && purpose == Purpose::Obtain && !profile.code_decides => {
+                Verdict::GrantGone
+            }
             None => by_status(refusal.status, refusal.retry_after, policy).0,
         },
     };
@@ -121,6 +127,10 @@ fn judge_refusal(refusal: &Refusal, purpose: Purpose, profile: &Profile, policy:
     let spent = if (400..500).contains(&refusal.status) { Spent::No } else { Spent::Maybe };
     let base = (verdict == Verdict::Relocate).then(|| refusal.geolocation.clone()).flatten();
     Judgement { verdict, spent, base }
+}
+
+fn is_unfit(refusal: &Refusal) -> bool {
+    refusal.status == 400 && refusal.error.as_deref() == Some("invalid_request")
 }
 
 /// RFC 6749 section 5.2. `invalid_request` is left out on purpose: at Concur it also stands for maintenance, an

@@ -8,7 +8,7 @@ use crate::keeper::Keeper;
 use crate::refusal;
 use crate::sign_in::redacted;
 use http::Method;
-use perennial_core::connection::Condition;
+use perennial_core::connection::{Condition, RequestTokenUse};
 use perennial_core::grant::TokenRequest;
 use perennial_core::profile::concur;
 use perennial_core::secret::Credential;
@@ -51,6 +51,48 @@ impl Keeper {
     /// # Errors
     /// When the server refused, or did not answer: then nothing is marked, and it can be tried again.
     pub async fn revoke(&self, name: &str, how: &str) -> Result<Revoked, Error> {
+        let before = self.connection(name)?.request_token;
+        let is_used_up = self.use_request_token_up(name).await?;
+        let revoked = match self.end_at_server(name).await {
+            Ok(revoked) => revoked,
+            Err(error) => {
+                if is_used_up {
+                    let restore = |next: &mut Connection| next.request_token.clone_from(&before);
+                    self.change(name, restore, "was not given back; the grant stays").await?;
+                }
+                return Err(error);
+            }
+        };
+        let id = revoked.correlation_id.as_ref();
+        let id = id.map_or_else(String::new, |id| format!(", correlation id {id}"));
+        let mark = |next: &mut Connection| {
+            next.condition = Condition::Revoked;
+            if let Some(held) = &mut next.held {
+                held.access = None;
+            }
+        };
+        self.change(name, mark, format!("given back {how}{id}")).await?;
+        Ok(revoked)
+    }
+
+    /// What is given back must not be fetched anew by itself: a company request token that is still good would do that
+    /// (see `Kit::may_reobtain`), also where this process dies before it can mark anything. So it counts as used up before
+    /// the server is asked. True where there was one.
+    async fn use_request_token_up(&self, name: &str) -> Result<bool, Error> {
+        let Some(token) = self.store().app(name)?.request_token else { return Ok(false) };
+        let (fingerprint, now) = (token.fingerprint(), self.now());
+        let used_up = |next: &mut Connection| {
+            let same = next.request_token.take().filter(|used| used.fingerprint == fingerprint);
+            let first_used_at = same.map_or_else(|| next.skew.server_time(now), |used| used.first_used_at);
+            let uses = next.profile.request_token_uses;
+            next.request_token =
+                Some(RequestTokenUse { fingerprint: fingerprint.clone(), uses, first_used_at });
+        };
+        self.change(name, used_up, "is being given back").await?;
+        Ok(true)
+    }
+
+    async fn end_at_server(&self, name: &str) -> Result<Revoked, Error> {
         let seen = self.connection(name)?;
         let (at, reply, whole_principal) = match &seen.server {
             None => self.revoke_principal(name).await?,
@@ -60,28 +102,7 @@ impl Keeper {
                 (at, reply, false)
             }
         };
-        let correlation_id = reply.correlation_id.clone();
-        let id = correlation_id.as_ref().map_or_else(String::new, |id| format!(", correlation id {id}"));
-        let revoked = |next: &mut Connection| {
-            next.condition = Condition::Revoked;
-            if let Some(held) = &mut next.held {
-                held.access = None;
-            }
-        };
-        self.forget_request_token(name);
-        self.change(name, revoked, format!("given back {how}{id}")).await?;
-        Ok(Revoked { at, whole_principal, correlation_id })
-    }
-
-    /// What was given back is not fetched anew by itself: a request token that is still good would do that (see
-    /// `Kit::may_reobtain`). Where a person edits a file, it is theirs.
-    fn forget_request_token(&self, name: &str) {
-        let Ok(mut app) = self.store().app(name) else { return };
-        if app.request_token.take().is_some()
-            && let Err(error) = self.store().put_app(name, &app)
-        {
-            tracing::warn!(%error, "the company request token is still kept");
-        }
+        Ok(Revoked { at, whole_principal, correlation_id: reply.correlation_id })
     }
 
     /// Concur: the bearer says whose grants end. A bearer that is rejected is replaced once, like any other's.

@@ -13,6 +13,6 @@ mod landing;
 mod partner;
 mod person;
 #[path = "../alerts/receiver.rs"]
-#[allow(dead_code, reason = "the alerts' own tests use more of it")]
+#[expect(dead_code, reason = "the alerts' own tests use more of it")]
 mod receiver;
 mod webhook;
