@@ -301,6 +301,10 @@ impl Found {
                 "sign in in a browser, on any machine: --user --no-browser",
             ));
         }
+        if way == Way::OneTime && self.server.is_some() {
+            let hint = "choose another way: perennial add --help";
+            return Err(Trouble::usage("one-time passwords are SAP Concur's", hint));
+        }
         let grant = match way {
             Way::Device => "urn:ietf:params:oauth:grant-type:device_code",
             Way::Browser => "authorization_code",

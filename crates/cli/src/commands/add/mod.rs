@@ -26,9 +26,9 @@ use crate::words::moment;
 use app::given_or_asked;
 use clap::Args;
 use perennial::core::connection::{Held, Way as Obtains};
-use perennial::core::grant::Principal;
+use perennial::core::grant::{Client, Principal};
 use perennial::core::secret::{RefreshToken, RequestToken};
-use perennial::core::{Expiry, Origin};
+use perennial::core::{Connection, Expiry, Origin};
 use perennial::store::{App, StoreError, check_name};
 use perennial::{HandOut, Keeper};
 use std::path::PathBuf;
@@ -176,13 +176,7 @@ impl Add {
             session.printer.note(&format!("A company request token is needed: {MAKES_REQUEST_TOKENS}."));
         }
         let connection = found.connection(&self.name);
-        let client = app::client(
-            keeper,
-            self.app_id.as_ref(),
-            &self.client_secret,
-            &self.server,
-            (found, &connection),
-        )?;
+        let client = self.client(keeper, found, &connection)?;
         let company = self.company.as_ref().filter(|company| !company.is_empty());
         let company = given_or_asked(company, "Company UUID", "--company UUID")?;
         let request_token = self.request_token.source().read_or_ask()?;
@@ -208,21 +202,9 @@ impl Add {
     /// A person signs in, or gives what is good once; or nobody need.
     fn sign_in(&self, session: &Session, keeper: &Keeper, found: &Found, way: Way) -> Result<Exit, Trouble> {
         found.check_takes(way)?;
-        if way == Way::OneTime && found.server.is_some() {
-            return Err(Trouble::usage(
-                "one-time passwords are SAP Concur's",
-                "choose another way: perennial add --help",
-            ));
-        }
         let mut connection = found.connection(&self.name);
         connection.obtaining = self.server.obtaining(found, self.way.obtains());
-        let client = app::client(
-            keeper,
-            self.app_id.as_ref(),
-            &self.client_secret,
-            &self.server,
-            (found, &connection),
-        )?;
+        let client = self.client(keeper, found, &connection)?;
         let company = self.company.as_deref().and_then(Principal::named);
         keeper.add(&connection, &App::new(client, company, None), &[], format!("added, {}", way.words()))?;
         if self.later {
@@ -234,6 +216,10 @@ impl Add {
         self.conclude(session, keeper, outcome, "added, and a grant obtained")
     }
 
+    fn client(&self, keeper: &Keeper, found: &Found, fresh: &Connection) -> Result<Client, Trouble> {
+        app::client(keeper, self.app_id.as_ref(), &self.client_secret, &self.server, (found, fresh))
+    }
+
     /// A refresh token that something else has obtained.
     fn import(&self, session: &Session, keeper: &Keeper, found: &Found) -> Result<Exit, Trouble> {
         let fresh = found.connection(&self.name);
@@ -241,8 +227,7 @@ impl Add {
             Some(own) => own.clone(),
             None => self.geolocation(session)?,
         };
-        let client =
-            app::client(keeper, self.app_id.as_ref(), &self.client_secret, &self.server, (found, &fresh))?;
+        let client = self.client(keeper, found, &fresh)?;
         let refresh_token = self.refresh_token.source().read_or_ask()?;
         let company = self.company.as_deref().and_then(Principal::named);
         let mut connection = fresh;
