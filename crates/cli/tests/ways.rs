@@ -128,6 +128,21 @@ fn two_ways_are_a_mistake() {
 }
 
 #[test]
+fn an_answer_that_could_not_come_back_is_told_before_anything_is_kept() {
+    let world = world();
+    for (uri, says) in [
+        ("https://app.example.com/back", "nobody is here to paste it"),
+        ("http://app.example.com/back", "is plain http to another machine"),
+        ("nowhere", "is not an absolute address"),
+    ] {
+        let ended = world.keep(&adding(&world, &["--user", "--redirect-uri", uri]));
+        assert_eq!(ended.code, 2, "{uri}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{uri}: {ended:?}");
+    }
+    assert!(!world.database().exists());
+}
+
+#[test]
 fn a_server_that_is_no_address_or_not_there_is_told_before_anything_is_kept() {
     let world = world();
     for (issuer, code, says) in [

@@ -20,8 +20,8 @@ use perennial::store::App;
 /// Obtain a new grant: a new company request token, or a new sign-in
 ///
 /// Identity and history stay. The old grant is kept until the new one has refreshed once. Without a request token the
-/// one that is kept is used again, where it is young and has uses left. A connection of another kind is obtained the way
-/// that it was made for; the options name another one.
+/// one that is kept is used again, where it is young and has uses left. Where a person had signed in, they do so
+/// again in a browser; the options name another way.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

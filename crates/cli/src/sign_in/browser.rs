@@ -1,7 +1,7 @@
 //! A sign-in in a browser: it is opened where there is one, and the answer comes back to a socket of this machine (RFC 8252)
 //! or is pasted by a person who has only a terminal. And a sign-in on another device.
 
-use super::loopback::{Arrived, Loopback};
+use super::loopback::{self, Arrived, Loopback};
 use crate::secret_input::RedirectedSource;
 use crate::session::Session;
 use crate::terminal;
@@ -37,6 +37,19 @@ pub(crate) struct BrowserArgs {
 }
 
 impl BrowserArgs {
+    /// Says before anything is kept that the answer could not come back.
+    pub(crate) fn check(&self) -> Result<(), Trouble> {
+        super::given::check_parameters(&self.authorize_param)?;
+        let Some(uri) = &self.redirect_uri else { return Ok(()) };
+        if loopback::is_here(uri)? || self.redirected.source().is_named() || terminal::is_there() {
+            return Ok(());
+        }
+        Err(Trouble::usage(
+            format!("the answer goes to {uri}, and nobody is here to paste it"),
+            "say where it is: --redirected-file FILE (- is stdin)",
+        ))
+    }
+
     /// Lets a person sign in, and exchanges the code.
     pub(super) fn sign_in(
         &self,
@@ -44,20 +57,11 @@ impl BrowserArgs {
         keeper: &Keeper,
         seen: &Connection,
     ) -> Result<HandOut, Trouble> {
-        super::given::check_parameters(&self.authorize_param)?;
+        self.check()?;
         // What is bound before the address is made: a port that nobody else can answer on.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let _entered = runtime.enter();
         let loopback = Loopback::bind(self.redirect_uri.as_deref())?;
-        if let (None, Some(uri)) = (&loopback, &self.redirect_uri)
-            && !self.redirected.source().is_named()
-            && !terminal::is_there()
-        {
-            return Err(Trouble::usage(
-                format!("the answer goes to {uri}, and nobody is here to paste it"),
-                "say where it is: --redirected-file FILE (- is stdin)",
-            ));
-        }
         let redirect_uri = loopback.as_ref().map(Loopback::uri).or_else(|| self.redirect_uri.clone());
         let browser = Browser {
             redirect_uri: redirect_uri.unwrap_or_default(),

@@ -73,16 +73,10 @@ impl Arrived {
 impl Loopback {
     /// Binds the port that the redirect address names, or any; none where that leads elsewhere, and the answer is pasted.
     pub(super) fn bind(named: Option<&str>) -> Result<Option<Self>, Trouble> {
-        let wrong = |why: String| {
-            Trouble::usage(
-                format!("the redirect address {why}"),
-                "write it as it is registered, such as http://127.0.0.1:8400/callback",
-            )
-        };
         let (address, path, host) = match named {
             None => (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), PATH.to_owned(), "127.0.0.1".to_owned()),
             Some(uri) => {
-                let endpoint = Endpoint::parse(uri).map_err(|error| wrong(format!("\"{uri}\" {error}")))?;
+                let endpoint = read(uri)?;
                 let Some(mut address) = own(endpoint.origin()) else { return Ok(None) };
                 // RFC 8252 section 7.3: a loopback address that is registered without a port is good with any.
                 if !names_port(uri) {
@@ -209,6 +203,20 @@ fn names_port(uri: &str) -> bool {
     authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// True for an address that leads to this machine.
+pub(super) fn is_here(uri: &str) -> Result<bool, Trouble> {
+    Ok(own(read(uri)?.origin()).is_some())
+}
+
+fn read(uri: &str) -> Result<Endpoint, Trouble> {
+    Endpoint::parse(uri).map_err(|error| {
+        Trouble::usage(
+            format!("the redirect address \"{uri}\" {error}"),
+            "write it as it is registered, such as http://127.0.0.1:8400/callback",
+        )
+    })
 }
 
 /// The socket of this machine that an address means.

@@ -202,6 +202,9 @@ impl Add {
     /// A person signs in, or gives what is good once; or nobody need.
     fn sign_in(&self, session: &Session, keeper: &Keeper, found: &Found, way: Way) -> Result<Exit, Trouble> {
         found.check_takes(way)?;
+        if way == Way::Browser {
+            self.way.browser.check()?;
+        }
         let mut connection = found.connection(&self.name);
         connection.obtaining = self.server.obtaining(found, self.way.obtains());
         let client = self.client(keeper, found, &connection)?;
