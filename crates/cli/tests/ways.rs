@@ -93,6 +93,11 @@ fn a_password_is_refused_without_i_know_and_presented_once_with_it() {
         assert!(!kept, "law 10: the password is kept nowhere");
     }
     world.keep_ok(&["refresh", "lee"]);
+    let again = ["reauthorize", "lee", "--by-password", &user.login, "--i-know", "--password-env", "WRONG"];
+    let ended = Ended::of(&world.keeps(&again).env("WRONG", "wrong").output().expect("it runs"));
+    ended.is_trouble(&world, 3, "no new grant was obtained: ", "perennial reauthorize lee");
+    assert!(!ended.stderr.contains("stored"), "a password is not: {ended:?}");
+    assert_eq!(world.status_of("lee")["state"], "held", "law 5: the old grant stays");
 }
 
 #[test]

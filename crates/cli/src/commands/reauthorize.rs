@@ -117,10 +117,13 @@ impl Reauthorize {
         if self.later {
             return add::report(session, keeper, &seen.name, "stored; nothing was sent");
         }
-        let hand_out = self
-            .way
-            .obtain(session, keeper, seen, way)
-            .map_err(|trouble| not_worked(keeper, &seen.name, trouble, &before, &app))?;
+        let hand_out =
+            self.way.obtain(session, keeper, seen, way).map_err(|trouble| match before == app {
+                // What a person gives once is not kept: nothing that was given is stored.
+                true if trouble.exit == Exit::Interrupted => trouble,
+                true => trouble.prefixed("no new grant was obtained"),
+                false => not_worked(keeper, &seen.name, trouble, &before, &app),
+            })?;
         super::tell_warnings(session, &hand_out);
         add::report(session, keeper, &seen.name, "a new grant is obtained")
     }

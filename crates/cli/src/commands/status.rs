@@ -9,7 +9,7 @@ use crate::terminal;
 use crate::trouble::Trouble;
 use crate::words::{moment, parse_duration, rfc3339};
 use clap::Args;
-use perennial::core::connection::{Condition, Fault};
+use perennial::core::connection::{Condition, Fault, Way};
 use perennial::core::{Connection, Expiry, Server, State, UnixTime};
 use perennial::{Error, Keeper};
 use serde_json::{Value, json};
@@ -288,7 +288,8 @@ pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -
                 "a new company request token in credentials.json, then: perennial run".to_owned()
             }
             Kind::Sqlite | Kind::Postgres => {
-                let how = if connection.server.is_none() { ", with a new company request token" } else { "" };
+                let by_token = connection.server.is_none() && connection.obtaining.way == Way::Person;
+                let how = if by_token { ", with a new company request token" } else { "" };
                 format!("{}; else{how}: {}", place.about("recover"), place.obtain())
             }
         },
