@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -21,6 +22,8 @@ pub(crate) struct Browser {
     port: u16,
     session: String,
     driver: Child,
+    /// How many were left.
+    pages: AtomicU32,
     _profile: TempDir,
 }
 
@@ -65,8 +68,9 @@ impl Browser {
             format!("--user-data-dir={}", profile.path().display()),
         ]);
         let wanted = json!({"capabilities": {"alwaysMatch": {"acceptInsecureCerts": true, "goog:chromeOptions": {"args": args}}}});
-        let mut browser = Self { port, session: String::new(), driver, _profile: profile };
-        let session = browser.command("POST", "/session", &wanted).await;
+        let mut browser =
+            Self { port, session: String::new(), driver, pages: AtomicU32::new(0), _profile: profile };
+        let session = browser.command("POST", "/session", &wanted).await.unwrap();
         browser.session = session["sessionId"].as_str().unwrap().to_owned();
         Some(browser)
     }
@@ -85,17 +89,17 @@ impl Browser {
     }
 
     pub(crate) async fn reload(&self) {
-        self.ask("POST", "/refresh", &json!({})).await;
+        self.leave_by("/refresh", &json!({})).await;
     }
 
     pub(crate) async fn back(&self) {
-        self.ask("POST", "/back", &json!({})).await;
+        self.leave_by("/back", &json!({})).await;
     }
 
     /// A click, and the page that it leads to.
     pub(crate) async fn click(&self, selector: &str) {
         let element = self.find(selector).await;
-        self.ask("POST", &format!("/element/{element}/click"), &json!({})).await;
+        self.leave_by(&format!("/element/{element}/click"), &json!({})).await;
     }
 
     pub(crate) async fn heading(&self) -> String {
@@ -113,17 +117,12 @@ impl Browser {
     }
 
     pub(crate) async fn press_tab(&self) {
-        self.press(TAB).await;
+        self.ask("POST", "/actions", &press(TAB)).await;
     }
 
+    /// Enter on a link or a button, and the page that it leads to.
     pub(crate) async fn press_enter(&self) {
-        self.press(ENTER).await;
-    }
-
-    async fn press(&self, key: &str) {
-        let keys = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
-        let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": keys}]});
-        self.ask("POST", "/actions", &actions).await;
+        self.leave_by("/actions", &press(ENTER)).await;
     }
 
     /// What the keyboard is at.
@@ -180,19 +179,40 @@ impl Browser {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.command(method, &format!("/session/{}{path}", self.session), body).await
+    /// Does what leads to another page, and waits for that page: on a busy machine the driver answers before the browser
+    /// has left the old one, so the old one is marked.
+    async fn leave_by(&self, path: &str, body: &Value) {
+        let mark = self.pages.fetch_add(1, Ordering::Relaxed);
+        self.run(&format!("window.leaving = {mark}")).await;
+        self.ask("POST", path, body).await;
+        let arrived = format!("return window.leaving !== {mark} && document.readyState === 'complete'");
+        let script = json!({"script": arrived, "args": []});
+        let script_path = format!("/session/{}/execute/sync", self.session);
+        let wait = async {
+            // A script that the browser's leaving has cut off is an error of the driver's.
+            while self.command("POST", &script_path, &script).await != Ok(json!(true)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the browser shows another page");
     }
 
-    async fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.command(method, &format!("/session/{}{path}", self.session), body).await.unwrap()
+    }
+
+    /// What the driver answers, or its error.
+    async fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let host = format!("localhost:{}", self.port);
         let sent = request(method, path, &[("host", &host), ("content-type", "application/json")], &body);
         let reply = tokio::time::timeout(Duration::from_secs(120), exchange(stream, &sent)).await;
         let (head, body) = reply.expect("the browser answers");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{method} {path}: {head} {body}");
-        body["value"].clone()
+        if !head.starts_with("HTTP/1.1 200 ") {
+            return Err(format!("{method} {path}: {head} {body}"));
+        }
+        Ok(body["value"].clone())
     }
 }
 
@@ -204,6 +224,11 @@ impl Drop for Browser {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
+}
+
+fn press(key: &str) -> Value {
+    let keys = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
+    json!({"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
 }
 
 /// One request. The answer is as long as it says: the connection stays open behind it.
