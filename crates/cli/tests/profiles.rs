@@ -4,6 +4,7 @@
 
 mod support;
 
+use perennial_sandbox::Config;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -188,4 +189,40 @@ fn law_10_no_answer_leads_to_another_host() {
     world
         .keep(&["add", "x", "--profile", "acme", "--set", "tenat=a", "--app-id", "a"])
         .is_usage("there is nothing called \"tenat\"");
+}
+
+/// A profile may leave addresses to the server, and still say what no server says of itself.
+#[test]
+fn what_a_profile_names_goes_before_what_the_server_says_of_itself() {
+    let world = World::with(Config { generic: true, ..Config::default() });
+    let base = world.sandbox.base_uri();
+    let server = format!(
+        "issuer = \"{base}\"\ndiscovers = true\napi = \"https://api.acme.example\"\n\
+         authentication = \"client_secret_post\"\nsources = [\"login\"]\n\n"
+    );
+    let (facts, rest) = SMALL.split_once("[server]\n").expect("it has one");
+    let (_, sources) = rest.split_once("[[source]]").expect("it has one");
+    put(&world, "acme", &format!("{facts}[server]\n{server}[[source]]{sources}"));
+    let app_id = &world.sandbox.ready().app_id;
+    let add = |name: &str, words: &[&str]| {
+        let app = ["add", name, "--app", "--app-id", app_id, "--client-secret-env", "CLIENT_SECRET"];
+        world.keep(&[&app[..], words].concat())
+    };
+    let added = add("found", &["--profile", "acme"]);
+    assert_eq!(added.code, 0, "{added:?}");
+    let found = world.connection("found");
+    let server = found.server.expect("a server of its own");
+    assert_eq!(server.api.expect("it is named").to_string(), "https://api.acme.example");
+    assert_eq!(server.authentication.as_str(), "client_secret_post", "it says basic first of itself");
+    assert_eq!(server.token.to_string(), format!("{base}/oauth2/v0/token"));
+
+    // The rules of a profile count as well for a server that is named beside it.
+    let endpoint = format!("{base}/oauth2/v0/token");
+    let added = add("named", &["--profile", "acme", "--token-endpoint", &endpoint]);
+    assert_eq!(added.code, 0, "{added:?}");
+    assert_eq!(world.connection("named").profile.name, "acme");
+    let ended = add("x", &["--profile", "concur", "--token-endpoint", &endpoint]);
+    ended.is_usage("SAP Concur has its own endpoints");
+    let ended = add("x", &["--profile", "acme", "--set", "tenant=a", "--token-endpoint", &endpoint]);
+    assert_eq!(ended.code, 2, "there is nothing to set: {ended:?}");
 }

@@ -25,6 +25,15 @@ pub struct Described {
     pub scopes: Vec<String>,
 }
 
+impl Described {
+    /// A server that does not describe itself: nothing is known of what it takes.
+    #[must_use]
+    pub fn by_hand(server: Server) -> Self {
+        let (authentications, grants, scopes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { server, authentications, grants, takes_challenges: true, scopes }
+    }
+}
+
 /// Why a document is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -13,6 +13,7 @@ use perennial::core::Profile;
 use perennial::core::profile::file::Mistake;
 use perennial::core::profile::shipped;
 use perennial::core::profile::{ErrorCode, Template};
+use perennial::core::server::ClientAuthentication;
 use perennial::core::time::write_duration;
 use serde_json::{Value, json};
 use std::fs;
@@ -232,7 +233,9 @@ fn whole(known: &Known, profile: &Profile) -> String {
         .map(|(name, address)| vec![Cell::new(name), Cell::new(address)])
         .collect();
     if !rows.is_empty() {
-        rows.push(vec![Cell::new("authentication"), Cell::new(template.authentication.as_str())]);
+        let usual = if template.discovers { "as the server says" } else { "client_secret_basic" };
+        let authentication = template.authentication.map_or(usual, ClientAuthentication::as_str);
+        rows.push(vec![Cell::new("authentication"), Cell::new(authentication)]);
         rows.push(vec![Cell::new("sources"), Cell::styled(keys(profile, "server"), DIM_TEXT)]);
         text.push('\n');
         text.push_str(&render(&[column("SERVER"), column("IS")], &rows));
@@ -327,7 +330,7 @@ fn whole_as_json(known: &Known, profile: &Profile) -> Value {
         "asks_for": blanks.collect::<Vec<_>>(),
         "server": {
             "discovers": template.discovers,
-            "authentication": template.authentication.as_str(),
+            "authentication": template.authentication.map(ClientAuthentication::as_str),
             "authorize": authorize,
             "endpoints": endpoints,
         },

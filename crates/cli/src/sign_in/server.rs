@@ -11,11 +11,12 @@ use crate::terminal;
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::core::connection::Obtaining;
+use perennial::core::metadata::Described;
 use perennial::core::profile::{FillError, FilledIn, Profile, concur::CONCUR, generic::GENERIC};
 use perennial::core::server::{ClientAuthentication, Endpoint, Server};
 use perennial::core::{Connection, Origin};
 use perennial::http::Http;
-use perennial::sign_in::discovery::discover;
+use perennial::sign_in::discovery::{DiscoveryError, discover, locate};
 
 /// The server, as options.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,7 +34,8 @@ pub(crate) struct ServerArgs {
     pub(crate) profile: Option<String>,
 
     /// What the profile asks for, such as tenant=…
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "profile", help_heading = "Server")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "profile",
+        conflicts_with_all = ["issuer", "token_endpoint"], help_heading = "Server")]
     pub(crate) set: Vec<(String, String)>,
 
     /// The token endpoint of a server that does not describe itself
@@ -103,8 +105,6 @@ pub(crate) struct Found {
     grants: Vec<String>,
     /// False where it does not bear a code challenge.
     pub(crate) takes_challenges: bool,
-    /// The scope that its profile asks for.
-    scope: Option<String>,
 }
 
 impl ServerArgs {
@@ -129,26 +129,15 @@ impl ServerArgs {
         check_parameters(&self.param)?;
         if self.is_concur() {
             self.check_fits_concur()?;
-            return Ok(Found {
-                profile: &CONCUR,
-                server: None,
-                grants: Vec::new(),
-                takes_challenges: true,
-                scope: None,
-            });
+            return Ok(Found { profile: &CONCUR, server: None, grants: Vec::new(), takes_challenges: true });
         }
         let mut found = match (&self.issuer, &self.token_endpoint) {
-            (Some(issuer), _) => self.ask(session, issuer)?,
-            (None, Some(token)) => Found {
-                profile: &GENERIC,
-                server: Some(Server {
-                    authentication: ClientAuthentication::Basic,
-                    ..Server::new(endpoint("token endpoint", token)?)
-                }),
-                grants: Vec::new(),
-                takes_challenges: true,
-                scope: None,
-            },
+            (Some(issuer), _) => Found::of(self.rules()?, Self::ask(session, issuer)?),
+            (None, Some(token)) => {
+                let authentication = ClientAuthentication::Basic;
+                let server = Server { authentication, ..Server::new(endpoint("token endpoint", token)?) };
+                Found::of(self.rules()?, Described::by_hand(server))
+            }
             (None, None) => self.of_profile(session)?,
         };
         if let Some(server) = &mut found.server {
@@ -170,53 +159,38 @@ impl ServerArgs {
         Ok(())
     }
 
-    fn ask(&self, session: &Session, issuer: &str) -> Result<Found, Trouble> {
-        let profile = match &self.profile {
-            Some(name) => known(name)?,
-            None => &GENERIC,
-        };
+    fn ask(session: &Session, issuer: &str) -> Result<Described, Trouble> {
         let http = Http::new(session.http_options());
-        let described = session.wait_alone(discover(&http, issuer))?.map_err(|error| {
-            Trouble::new(
-                Exit::PersonMustAct,
-                error.to_string(),
-                "name the issuer to the letter as the server does; or name its endpoints: --token-endpoint URL \
-                 --authorization-endpoint URL",
-            )
-        })?;
-        Ok(Found {
-            profile,
-            server: Some(described.server),
-            grants: described.grants,
-            takes_challenges: described.takes_challenges,
-            scope: profile.template.scope.map(str::to_owned),
-        })
+        let described = session.wait_alone(discover(&http, issuer))?;
+        described.map_err(|error| not_discovered(&error))
     }
 
-    /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
+    /// Whose rules a server follows that is named beside it.
+    fn rules(&self) -> Result<&'static Profile, Trouble> {
+        match self.profile.as_deref() {
+            None => Ok(&GENERIC),
+            Some(name) if name == CONCUR.name => Err(Trouble::usage(
+                "SAP Concur has its own endpoints, so no other server follows its rules",
+                "leave --profile out, or name another: perennial profiles",
+            )),
+            Some(name) => known(name),
+        }
+    }
+
     /// From the profile's template and what a person says to it; asks the server for the rest where it describes itself.
     fn of_profile(&self, session: &Session) -> Result<Found, Trouble> {
         let name = self.profile.as_deref().unwrap_or_default();
         let profile = known(name)?;
         let filled = fill(profile, self.set.clone())?;
-        if filled.discovers
-            && let Some(issuer) = &filled.issuer
-        {
-            return self.ask(session, issuer);
-        }
-        let server = filled.server().ok_or_else(|| {
-            Trouble::usage(
+        let http = Http::new(session.http_options());
+        let described = session.wait_alone(locate(&http, &filled))?.map_err(|error| match error {
+            DiscoveryError::NothingNamed => Trouble::usage(
                 format!("the profile {name} names no endpoints"),
                 "name the server: --issuer URL, or --token-endpoint URL",
-            )
-        })?;
-        Ok(Found {
-            profile,
-            server: Some(server),
-            grants: Vec::new(),
-            takes_challenges: true,
-            scope: filled.scope,
-        })
+            ),
+            error => not_discovered(&error),
+        });
+        Ok(Found::of(profile, described?))
     }
 
     /// What is named goes before what was found.
@@ -253,14 +227,22 @@ impl ServerArgs {
 
     /// What is asked for, and how.
     pub(crate) fn obtaining(&self, found: &Found, way: perennial::core::connection::Way) -> Obtaining {
-        // The profile's is the one that brings a refresh token, which an app that speaks for itself is not given.
-        let usual = found.scope.clone().filter(|_| way == perennial::core::connection::Way::SignIn);
-        let scope = self.scope.clone().or(usual);
+        let usual = || found.profile.usual_scope(&way).map(str::to_owned);
+        let scope = self.scope.clone().or_else(usual);
         Obtaining { way, scope, parameters: self.param.clone() }
     }
 }
 
 impl Found {
+    fn of(profile: &'static Profile, described: Described) -> Self {
+        Self {
+            profile,
+            server: Some(described.server),
+            grants: described.grants,
+            takes_challenges: described.takes_challenges,
+        }
+    }
+
     /// A new connection at this server.
     pub(crate) fn connection(&self, name: &str) -> Connection {
         let connection = Connection::new(perennial::request_id(), name, self.profile);
@@ -362,6 +344,15 @@ fn unfilled(name: &str, error: &FillError) -> Trouble {
         None => format!("what it asks for: perennial profile show {name}"),
     };
     Trouble::usage(error.to_string(), hint)
+}
+
+fn not_discovered(error: &DiscoveryError) -> Trouble {
+    Trouble::new(
+        Exit::PersonMustAct,
+        error.to_string(),
+        "name the issuer to the letter as the server does; or name its endpoints: --token-endpoint URL \
+         --authorization-endpoint URL",
+    )
 }
 
 fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {

@@ -99,7 +99,8 @@ fn try_send(
     Ok(answer)
 }
 
-fn parse(answer: &[u8]) -> Answer {
+/// What came over a connection that has ended.
+pub(crate) fn parse(answer: &[u8]) -> Answer {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let head = match response.parse(answer) {

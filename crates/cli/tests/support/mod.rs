@@ -16,6 +16,8 @@ pub mod postgres_server;
 pub mod power;
 pub mod store;
 
+use perennial::seal::KeySource;
+use perennial::store::{Sqlite, SqliteOptions, Store as _};
 use perennial_sandbox::{Config, Sandbox};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -267,6 +269,13 @@ impl World {
     pub fn status_of(&self, name: &str) -> Value {
         let status = self.keep_ok(&["status", name, "--json"]);
         serde_json::from_str::<Value>(&status.stdout).expect("JSON")[0].clone()
+    }
+
+    /// What the database holds of it.
+    pub fn connection(&self, name: &str) -> perennial::core::Connection {
+        let key = KeySource::File(self.home().join(".config/perennial/master.key"));
+        let store = Sqlite::open(self.database(), SqliteOptions::new(key)).expect("it opens");
+        store.read(name).expect("it can be read")
     }
 
     pub fn names(&self) -> Vec<String> {

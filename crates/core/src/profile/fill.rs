@@ -85,7 +85,7 @@ impl FillError {
 pub struct FilledIn {
     /// The issuer identifier.
     pub issuer: Option<String>,
-    /// True when the endpoints are asked for at the issuer, beyond those that are named here.
+    /// True when the issuer is asked for what is not named here.
     pub discovers: bool,
     /// The token endpoint.
     pub token: Option<Endpoint>,
@@ -101,30 +101,37 @@ pub struct FilledIn {
     pub keys: Option<Endpoint>,
     /// The base of the API.
     pub api: Option<Origin>,
-    /// How clients prove who they are, as a rule.
-    pub authentication: ClientAuthentication,
+    /// How clients prove who they are, as a rule; none leaves it to what the server says of itself.
+    pub authentication: Option<ClientAuthentication>,
     /// Whom a client's assertion is for, where it is not the issuer.
     pub audience: Option<String>,
-    /// The scope that brings a refresh token, where one must be asked for.
-    pub scope: Option<String>,
 }
 
 impl FilledIn {
     /// The server, as far as the template names it; none where its token endpoint must be discovered.
     #[must_use]
     pub fn server(&self) -> Option<Server> {
-        Some(Server {
-            issuer: self.issuer.clone(),
-            authorization: self.authorization.clone(),
-            device_authorization: self.device_authorization.clone(),
-            revocation: self.revocation.clone(),
-            introspection: self.introspection.clone(),
-            keys: self.keys.clone(),
-            authentication: self.authentication,
-            audience: self.audience.clone(),
-            api: self.api.clone(),
-            ..Server::new(self.token.clone()?)
-        })
+        let authentication = ClientAuthentication::Basic;
+        Some(self.over(Server { authentication, ..Server::new(self.token.clone()?) }))
+    }
+
+    /// What is named here, in place of what `described` says: a profile knows its provider's habits better than the
+    /// provider's own description does.
+    #[must_use]
+    pub fn over(&self, described: Server) -> Server {
+        Server {
+            issuer: self.issuer.clone().or(described.issuer),
+            token: self.token.clone().unwrap_or(described.token),
+            authorization: self.authorization.clone().or(described.authorization),
+            device_authorization: self.device_authorization.clone().or(described.device_authorization),
+            revocation: self.revocation.clone().or(described.revocation),
+            introspection: self.introspection.clone().or(described.introspection),
+            keys: self.keys.clone().or(described.keys),
+            authentication: self.authentication.unwrap_or(described.authentication),
+            audience: self.audience.clone().or(described.audience),
+            api: self.api.clone().or(described.api),
+            ..described
+        }
     }
 }
 
@@ -155,7 +162,6 @@ impl Template {
             api: api.map(|endpoint| endpoint.origin().clone()),
             authentication: self.authentication,
             audience: text(self.audience),
-            scope: self.scope.map(str::to_owned),
         })
     }
 
@@ -235,6 +241,32 @@ mod tests {
         assert_eq!(server.issuer.as_deref(), Some("https://acme.okta.com/oauth2/default"));
         let nothing_known = Template::UNKNOWN.fill(&[]).unwrap();
         assert!(nothing_known.discovers && nothing_known.server().is_none());
+    }
+
+    #[test]
+    fn what_a_template_names_goes_before_what_a_server_says_of_itself() {
+        let endpoint = |path: &str| Endpoint::parse(&format!("https://login.example/{path}")).unwrap();
+        let described = Server {
+            revocation: Some(endpoint("revoke")),
+            authentication: ClientAuthentication::Post,
+            names_itself: true,
+            ..Server::new(endpoint("token"))
+        };
+        let named = Template {
+            api: Some("https://api.example"),
+            audience: Some("https://login.example/for-apps"),
+            revocation: Some("https://login.example/give-back"),
+            ..Template::UNKNOWN
+        };
+        let server = named.fill(&[]).unwrap().over(described.clone());
+        assert_eq!(server.api.unwrap().to_string(), "https://api.example");
+        assert_eq!(server.audience.as_deref(), Some("https://login.example/for-apps"));
+        assert_eq!(server.revocation, Some(endpoint("give-back")));
+        assert_eq!((server.token, server.names_itself), (endpoint("token"), true));
+        assert_eq!(server.authentication, ClientAuthentication::Post, "nothing is said of it");
+        let basic = Template { authentication: Some(ClientAuthentication::Basic), ..Template::UNKNOWN };
+        let server = basic.fill(&[]).unwrap().over(described);
+        assert_eq!(server.authentication, ClientAuthentication::Basic);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod template;
 pub use fill::{FillError, FilledIn};
 pub use template::{Blank, BlankKind, Template};
 
+use crate::connection::Way;
 use crate::origin::Origin;
 use crate::time::{parse_duration, write_duration};
 use crate::token_endpoint::Refusal;
@@ -233,6 +234,13 @@ impl Profile {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         registry::named(name)
+    }
+
+    /// The scope that is asked for when nobody says which: the one that brings a refresh token, which only a person's grant
+    /// is given.
+    #[must_use]
+    pub fn usual_scope(&self, way: &Way) -> Option<&'static str> {
+        self.template.scope.filter(|_| *way == Way::SignIn)
     }
 
     /// The row of the error table that is meant by what the server said.

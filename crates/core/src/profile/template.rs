@@ -11,7 +11,7 @@ pub struct Template {
     pub blanks: &'static [Blank],
     /// The issuer identifier.
     pub issuer: Option<&'static str>,
-    /// True when the endpoints are asked for at the issuer, beyond those that are named here.
+    /// True when the issuer is asked for what is not named here.
     pub discovers: bool,
     /// The token endpoint.
     pub token: Option<&'static str>,
@@ -27,8 +27,8 @@ pub struct Template {
     pub keys: Option<&'static str>,
     /// The base of the API.
     pub api: Option<&'static str>,
-    /// How clients prove who they are, as a rule.
-    pub authentication: ClientAuthentication,
+    /// How clients prove who they are, as a rule; none leaves it to what the server says of itself.
+    pub authentication: Option<ClientAuthentication>,
     /// Whom a client's assertion is for, where it is not the issuer.
     pub audience: Option<&'static str>,
     /// The scope that brings a refresh token, where one must be asked for.
@@ -151,7 +151,7 @@ impl Template {
         introspection: None,
         keys: None,
         api: None,
-        authentication: ClientAuthentication::Basic,
+        authentication: None,
         audience: None,
         scope: None,
         authorize: &[],

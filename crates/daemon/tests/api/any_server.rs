@@ -1,10 +1,13 @@
 //! A server that describes itself, from its issuer to the end of a grant: discovered, signed in at in a browser and on
 //! another device, asked about, given back.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use crate::sign_ins::{BACK, browser, finish, press};
-use crate::support::{House, Reply, exchange, request, until};
+use crate::support::{House, Reply, ask_with, exchange, request, until};
+use perennial::core::profile::file::ProfileFile;
+use perennial::core::profile::registry;
+use perennial_daemon::config::Right;
 use perennial_sandbox::Config;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -61,6 +64,70 @@ async fn a_server_is_asked_what_it_is_and_its_endpoints_are_kept() {
     assert_eq!((&shown["issuer"], &shown["profile"]), (&json!(base), &json!("generic")));
     assert_eq!(shown["token_endpoint"], format!("{base}/oauth2/v0/token"));
     assert_eq!(shown["client_authentication"], "client_secret_basic", "what most servers take goes first");
+}
+
+/// One that says where the server is, with a blank; the server is asked for the rest.
+fn profile(base: &str) {
+    let text = format!(
+        "name = \"acme\"\ntitle = \"Acme\"\n\n\
+         [facts]\nrotation = {{ is = \"always\", source = \"login\" }}\n\
+         replay = {{ is = \"never\", source = \"login\" }}\n\n\
+         [server]\nissuer = \"{base}\"\ndiscovers = true\napi = \"https://{{tenant}}.api.acme.example\"\n\
+         scope = \"openid offline_access\"\nsources = [\"login\"]\n\n\
+         [[server.blank]]\nname = \"tenant\"\nkind = \"label\"\nmeaning = \"your tenant\"\n\n\
+         [[source]]\nkey = \"login\"\ntitle = \"Acme\"\naddress = \"https://docs.acme.example\"\n"
+    );
+    let file = ProfileFile::parse(&text);
+    registry::install(file.unwrap_or_else(|mistakes| panic!("{mistakes:?}")).into_profile());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_says_where_the_server_is_and_what_it_asks_for_must_be_said() {
+    let house = House::with(Config { generic: true, ..Config::default() });
+    let daemon = house.serve(&["keep_alive.enabled=false"]);
+    profile(house.sandbox.base_uri());
+    let ready = house.sandbox.ready();
+    let add = async |name: &str, grant: &str, server: Value| {
+        let new = json!({"name": name, "client_id": ready.app_id, "client_secret": ready.client_secret,
+            "grant": {"type": grant}, "server": server});
+        house.ask("POST", "/v1/connections", &new.to_string()).await
+    };
+    let settings = json!({"tenant": "west"});
+    let itself = add("app", "client_credentials", json!({"profile": "acme", "settings": settings})).await;
+    assert_eq!((itself.status, &itself.json()["profile"]), (201, &json!("acme")), "{itself:?}");
+    let kept = house.keeper.connection("app").unwrap();
+    assert_eq!(kept.server.unwrap().api.unwrap().to_string(), "https://west.api.acme.example");
+    assert_eq!(kept.obtaining.scope, None, "an app is given no refresh token");
+    let person = add("ann", "sign_in", json!({"profile": "acme", "settings": settings})).await;
+    assert_eq!(person.status, 201, "{person:?}");
+    let scope = house.keeper.connection("ann").unwrap().obtaining.scope;
+    assert_eq!(scope.as_deref(), Some("openid offline_access"), "what brings a refresh token");
+
+    let issuer = house.sandbox.base_uri();
+    for (server, why) in [
+        (json!({"profile": "acme"}), "a value is missing: tenant (your tenant)"),
+        (json!({"profile": "acme", "settings": {"tenant": "a.evil.example/"}}), "cannot stand for tenant"),
+        (json!({"profile": "acme", "settings": {"tenat": "a"}}), "nothing called"),
+        (json!({"profile": "acme", "settings": settings, "issuer": issuer}), "settings fill in"),
+        (json!({"profile": "acme", "settings": settings, "jwks_uri": issuer}), "name the profile alone"),
+        (json!({"settings": settings}), "a profile"),
+    ] {
+        let refused = add("x", "client_credentials", server).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.json()["detail"].as_str().unwrap().contains(why), "{refused:?}");
+    }
+    let generic = add("x", "client_credentials", json!({"profile": "generic"})).await;
+    assert_eq!((generic.status, &generic.json()["type"]), (400, &json!("/problems/not-discovered")));
+    // Law 10: a profile's issuer is no way into this machine for whoever may not go there himself.
+    let key = house.key("stranger", &[Right::Admin], "*");
+    let new = json!({"name": "x", "client_id": "a", "client_secret": "b", "grant": {"type": "client_credentials"},
+        "server": {"profile": "acme", "settings": settings}});
+    let refused = ask_with(&daemon, &key, "POST", "/v1/connections", &new.to_string()).await;
+    assert_eq!(
+        (refused.status, &refused.json()["type"]),
+        (403, &json!("/problems/out-of-reach")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 use crate::http::{Errand, Http, TokenEndpoint};
 use crate::refusal;
 use perennial_core::metadata::{self, Described, MetadataError};
+use perennial_core::profile::FilledIn;
 use perennial_core::server::Endpoint;
 use perennial_core::token_endpoint::Failure;
 
@@ -27,6 +28,9 @@ pub enum DiscoveryError {
         /// What became of the last question.
         why: String,
     },
+    /// Nobody has named an endpoint, nor an issuer to ask.
+    #[error("neither its endpoints nor its issuer are known")]
+    NothingNamed,
     /// A document was found, and is not believed.
     #[error("the metadata at {place} is not used: {why}")]
     NotBelieved {
@@ -35,6 +39,19 @@ pub enum DiscoveryError {
         /// Why.
         why: MetadataError,
     },
+}
+
+/// The server of a profile's template. It is asked for what the template leaves open, where it describes itself.
+///
+/// # Errors
+/// As [`discover`]; and when the template names too little.
+pub async fn locate(http: &Http, template: &FilledIn) -> Result<Described, DiscoveryError> {
+    let described = match (&template.issuer, template.server()) {
+        (Some(issuer), _) if template.discovers => discover(http, issuer).await?,
+        (_, Some(server)) => Described::by_hand(server),
+        (_, None) => return Err(DiscoveryError::NothingNamed),
+    };
+    Ok(Described { server: template.over(described.server.clone()), ..described })
 }
 
 /// Discovers the server behind an issuer identifier.

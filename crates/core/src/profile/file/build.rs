@@ -4,7 +4,6 @@
 use super::{Parts, Row, ServerPart, words};
 use crate::profile::generic::careful;
 use crate::profile::{Blank, ErrorCode, Profile, Quirk, Source, Template};
-use crate::server::ClientAuthentication;
 use crate::verdict::Verdict;
 use std::time::Duration;
 use toml::Spanned;
@@ -107,7 +106,7 @@ fn template(server: ServerPart) -> Template {
         introspection: text(server.introspection),
         keys: text(server.keys),
         api: text(server.api),
-        authentication: server.authentication.map_or(ClientAuthentication::Basic, |word| word.0),
+        authentication: server.authentication.map(|word| word.0),
         audience: text(server.audience),
         scope: text(server.scope),
         authorize: all_kept(

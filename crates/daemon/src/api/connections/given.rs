@@ -85,6 +85,16 @@ pub(super) enum Means {
     Later,
 }
 
+impl Means {
+    pub(super) fn way(&self) -> Way {
+        match self {
+            Self::Once(_) | Self::Later => Way::SignIn,
+            Self::Itself(way) => way.clone(),
+            Self::Company(..) | Self::Held { .. } => Way::Person,
+        }
+    }
+}
+
 impl GrantGiven {
     /// What it is, if a server of this kind takes such.
     pub(super) fn read(self, is_concur: bool) -> Result<Means, Problem> {

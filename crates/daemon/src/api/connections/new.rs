@@ -57,7 +57,8 @@ pub(crate) enum NewDescribed {
         /// Concur: where the grant is obtained. When nothing is said, where the daemon's own configuration says, else at
         /// the global landing zone.
         base_uri: Option<String>,
-        /// What is asked for; when nothing is said the server decides.
+        /// What is asked for; when nothing is said, the scope that brings a refresh token where the profile knows one,
+        /// else what the server decides.
         scope: Option<String>,
         /// Further parameters of the token request, such as `audience` or `resource`. They are kept, and are no place
         /// for secrets.
@@ -131,28 +132,19 @@ impl New {
         check_secret(&connection, secret.as_deref(), signs)?;
         let client =
             Client { id: self.client_id.clone(), secret: ClientSecret::new(secret.unwrap_or_default()) };
-        connection.obtaining = Obtaining {
-            scope: self.scope.take(),
-            parameters: pairs(self.parameters.take().unwrap_or_default())?,
-            ..Obtaining::default()
-        };
+        let way = means.way();
+        let usual = || connection.profile.usual_scope(&way).map(str::to_owned);
+        let scope = self.scope.take().or_else(usual);
+        let parameters = pairs(self.parameters.take().unwrap_or_default())?;
+        connection.obtaining = Obtaining { way, scope, parameters };
         if let Some(base) = &self.base_uri {
             named_base(&mut connection, base, shared, reach)?;
         }
         let app = App::new(client, None, None);
         match means {
-            Means::Once(grant) => {
-                connection.obtaining.way = Way::SignIn;
-                Ok(Read { connection, app, then: Then::Present(grant) })
-            }
-            Means::Later => {
-                connection.obtaining.way = Way::SignIn;
-                Ok(Read { connection, app, then: Then::Wait })
-            }
-            Means::Itself(way) => {
-                connection.obtaining.way = way;
-                Ok(Read { connection, app, then: Then::Obtain })
-            }
+            Means::Once(grant) => Ok(Read { connection, app, then: Then::Present(grant) }),
+            Means::Later => Ok(Read { connection, app, then: Then::Wait }),
+            Means::Itself(_) => Ok(Read { connection, app, then: Then::Obtain }),
             Means::Company(company, request_token) => {
                 let app = App::new(app.client, company, Some(request_token));
                 let app = app.known_since(shared.keeper.now());

@@ -1,4 +1,5 @@
-//! An authorization server, as a caller names it: by its issuer, which is asked what it is, or endpoint by endpoint.
+//! An authorization server, as a caller names it: by its issuer, which is asked what it is, by a profile that knows it, or
+//! endpoint by endpoint.
 //!
 //! Secrets go there (law 10), and requests do: whoever names a server has this daemon knock at doors that he may not reach
 //! himself. So a client key names no address of this machine or this network but those that the configuration lists
@@ -18,18 +19,23 @@ use perennial::core::profile::concur::CONCUR;
 use perennial::core::profile::generic::GENERIC;
 use perennial::core::server::{ClientAuthentication, Endpoint};
 use perennial::core::{Origin, Server};
-use perennial::sign_in::discovery::discover;
+use perennial::sign_in::discovery::{discover, locate};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The authorization server: its `issuer`, which describes itself, or its endpoints by hand.
+/// The authorization server: its `issuer`, which describes itself, a `profile` that knows where it is, or its endpoints by
+/// hand.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerGiven {
     /// Its issuer identifier. Alone, the endpoints are asked for there (RFC 8414, OpenID Connect Discovery).
     issuer: Option<String>,
-    /// The profile whose rules it follows, `generic` when nothing is said.
+    /// The profile whose rules it follows, `generic` when nothing is said. Without an issuer and a token_endpoint it also
+    /// says where the server is.
     profile: Option<String>,
+    /// What the profile asks for, such as `tenant`.
+    settings: Option<BTreeMap<String, String>>,
     /// Where grants are exchanged: with it, nothing is asked for, and the endpoints are those that are named here.
     token_endpoint: Option<String>,
     /// Where a person signs in.
@@ -91,21 +97,21 @@ impl ServerGiven {
     ) -> Result<(Server, &'static Profile), Problem> {
         let profile = self.profile()?;
         let chosen = self.client_authentication.map(AuthenticationGiven::read);
-        let (mut server, usual) = match (&self.token_endpoint, &self.issuer) {
-            (Some(_), _) => (self.by_hand()?, ClientAuthentication::Basic),
-            (None, Some(issuer)) => self.discovered(shared, reach, issuer).await?,
-            (None, None) => {
-                return Err(Problem::bad_request("a server needs an issuer or a token_endpoint"));
+        let (mut server, usual) = match (&self.token_endpoint, &self.issuer, &self.profile) {
+            (Some(_), ..) => (self.by_hand()?, ClientAuthentication::Basic),
+            (None, Some(issuer), _) => self.discovered(shared, reach, issuer).await?,
+            (None, None, Some(_)) => self.of_profile(shared, reach, profile).await?,
+            (None, None, None) => {
+                return Err(Problem::bad_request("a server needs an issuer, a token_endpoint or a profile"));
             }
         };
         let usual = if proves { usual } else { ClientAuthentication::None };
         server.authentication = chosen.unwrap_or(usual);
         server.key_id = self.key_id;
-        server.audience = self.audience;
-        server.api = match self.api {
-            Some(api) => Some(Origin::parse(&api).map_err(|error| wrong("api", &error))?),
-            None => None,
-        };
+        server.audience = self.audience.or(server.audience);
+        if let Some(api) = self.api {
+            server.api = Some(Origin::parse(&api).map_err(|error| wrong("api", &error))?);
+        }
         reach.check_all(&server)?;
         Ok((server, profile))
     }
@@ -122,6 +128,7 @@ impl ServerGiven {
     }
 
     fn by_hand(&self) -> Result<Server, Problem> {
+        self.check_no_settings()?;
         let read = |name: &str, text: &Option<String>| match text {
             Some(text) => Endpoint::parse(text).map(Some).map_err(|error| wrong(name, &error)),
             None => Ok(None),
@@ -146,6 +153,37 @@ impl ServerGiven {
         reach: &Reach,
         issuer: &str,
     ) -> Result<(Server, ClientAuthentication), Problem> {
+        self.check_no_settings()?;
+        self.check_none_by_hand("the issuer")?;
+        let home = Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?;
+        reach.check(&home)?;
+        let described =
+            discover(&shared.http, issuer).await.map_err(|error| Problem::not_discovered(&error))?;
+        let usual = described.server.authentication;
+        Ok((described.server, usual))
+    }
+
+    async fn of_profile(
+        &self,
+        shared: &Shared,
+        reach: &Reach,
+        profile: &Profile,
+    ) -> Result<(Server, ClientAuthentication), Problem> {
+        self.check_none_by_hand("the profile")?;
+        let settings: Vec<_> = self.settings.clone().unwrap_or_default().into_iter().collect();
+        let filled = profile.template.fill(&settings);
+        let filled = filled.map_err(|error| Problem::bad_request(format!("settings: {error}")))?;
+        if let Some(issuer) = filled.issuer.as_ref().filter(|_| filled.discovers) {
+            reach.check(&Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?)?;
+        }
+        let described =
+            locate(&shared.http, &filled).await.map_err(|error| Problem::not_discovered(&error))?;
+        let usual = described.server.authentication;
+        Ok((described.server, usual))
+    }
+
+    /// A mixture would send secrets where neither the server nor a whole description by hand has said.
+    fn check_none_by_hand(&self, what: &str) -> Result<(), Problem> {
         let by_hand = [
             &self.authorization_endpoint,
             &self.device_authorization_endpoint,
@@ -153,18 +191,19 @@ impl ServerGiven {
             &self.introspection_endpoint,
             &self.jwks_uri,
         ];
-        // A mixture would send secrets where neither the server nor a whole description by hand has said.
-        if by_hand.into_iter().any(Option::is_some) {
-            return Err(Problem::bad_request(
-                "name the issuer alone, or its token_endpoint beside the others",
-            ));
+        if by_hand.into_iter().all(Option::is_none) {
+            return Ok(());
         }
-        let home = Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?;
-        reach.check(&home)?;
-        let described =
-            discover(&shared.http, issuer).await.map_err(|error| Problem::not_discovered(&error))?;
-        let usual = described.server.authentication;
-        Ok((described.server, usual))
+        Err(Problem::bad_request(format!("name {what} alone, or a token_endpoint beside the others")))
+    }
+
+    fn check_no_settings(&self) -> Result<(), Problem> {
+        match self.settings {
+            None => Ok(()),
+            Some(_) => Err(Problem::bad_request(
+                "settings fill in a profile's addresses; leave the issuer and the token_endpoint out, or the settings",
+            )),
+        }
     }
 }
 
