@@ -3,12 +3,17 @@
 
 use crate::error::Error;
 use crate::random;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use perennial_core::grant::{Client, Proof};
 use perennial_core::secret::Credential;
 use perennial_core::server::ClientAuthentication;
 use perennial_core::{Connection, Server, UnixTime};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 /// How long a statement is good. It is made right before it is sent; the rest is for clocks that differ.
 const GOOD_FOR: i64 = 60;
@@ -68,33 +73,59 @@ pub(crate) fn statement(
     if let Some(scope) = seen.obtaining.scope.as_ref().filter(|_| seen.obtaining.is_by_statement()) {
         claims["scope"] = json!(scope);
     }
-    let (key, algorithm) = key(client.secret.expose())?;
-    let mut header = Header::new(algorithm);
+    let signer = Signer::read(client.secret.expose())?;
+    let mut header = Header::new(signer.algorithm);
     header.kid = server.and_then(|server| server.key_id.clone());
-    encode(&header, &claims, &key).map(Credential::new).map_err(|error| unusable(&error))
+    header.x5t_s256 = signer.thumbprint;
+    encode(&header, &claims, &signer.key).map(Credential::new).map_err(|error| unusable(&error))
 }
 
 fn looks_like_key(secret: &str) -> bool {
     secret.contains("-----BEGIN") && secret.contains("PRIVATE KEY")
 }
 
-/// The key, and what it signs with: RSA and Ed25519 keys have one common algorithm, and of the curves P-256.
-fn key(pem: &str) -> Result<(EncodingKey, Algorithm), Error> {
-    let pem = pem.as_bytes();
-    let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
-    let curve = || EncodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
-    let edwards = || EncodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
-    rsa.or_else(|_| curve()).or_else(|_| edwards()).map_err(|_| {
-        Error::PrivateKey(
-            "the client's private key is no PEM file of an RSA, P-256 or Ed25519 key in the clear".to_owned(),
-        )
-    })
+/// What statements are signed with.
+struct Signer {
+    key: EncodingKey,
+    algorithm: Algorithm,
+    /// Names the certificate (RFC 7515 section 4.1.8).
+    thumbprint: Option<String>,
+}
+
+impl Signer {
+    /// Reads a PEM file: a private key, and its certificate where the server knows the client by that. RSA and Ed25519 keys
+    /// have one common algorithm, and of the curves P-256; beside a certificate RSA signs as Microsoft Entra wants it.
+    fn read(pem: &str) -> Result<Self, Error> {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+        let thumbprint = certificate.map(|der| URL_SAFE_NO_PAD.encode(Sha256::digest(&der)));
+        let of_rsa = if thumbprint.is_some() { Algorithm::PS256 } else { Algorithm::RS256 };
+        let pem = private_key(pem).unwrap_or_default().as_bytes();
+        let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, of_rsa));
+        let curve = || EncodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
+        let edwards = || EncodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+        let (key, algorithm) = rsa.or_else(|_| curve()).or_else(|_| edwards()).map_err(|_| {
+            let what = "the client's private key is no PEM file of an RSA, P-256 or Ed25519 key in the clear";
+            Error::PrivateKey(what.to_owned())
+        })?;
+        Ok(Self { key, algorithm, thumbprint })
+    }
+}
+
+/// The part of a PEM file that is the private key: a certificate, or the parameters of a curve, may stand before it, and
+/// would be taken for one.
+fn private_key(pem: &str) -> Option<&str> {
+    let mut parts = pem.match_indices("-----BEGIN ").map(|(begin, _)| &pem[begin..]);
+    let is_key = |part: &&str| part.lines().next().is_some_and(|line| line.contains("PRIVATE KEY"));
+    let from = parts.find(is_key)?;
+    let last_line = from.find("-----END ").unwrap_or(from.len());
+    let rest = from[last_line..].find('\n').unwrap_or(from.len() - last_line);
+    Some(&from[..last_line + rest])
 }
 
 /// True when a text is a private key that statements can be signed with.
 #[must_use]
 pub fn is_private_key(pem: &str) -> bool {
-    key(pem).is_ok()
+    Signer::read(pem).is_ok()
 }
 
 /// The library's words may quote what it was given; its kind does not.
@@ -110,6 +141,54 @@ mod tests {
     use perennial_core::profile::generic::GENERIC;
     use perennial_core::secret::ClientSecret;
     use perennial_core::server::Endpoint;
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
+
+    /// A private key and its certificate, as PEM, and that certificate's thumbprint.
+    fn certified(algorithm: &'static SignatureAlgorithm) -> (String, String, String) {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(certificate.der()));
+        (key.serialize_pem(), certificate.pem(), thumbprint)
+    }
+
+    fn header_of(pem: &str) -> Header {
+        let client = Client { id: "app".into(), secret: ClientSecret::new(pem) };
+        let server = Server::new(Endpoint::parse("https://login.example/token").unwrap());
+        let seen = Connection::new("id", "acme", &GENERIC).at(server);
+        let statement = statement(&seen, &client, None, None, UnixTime(0)).unwrap();
+        jsonwebtoken::decode_header(statement.expose()).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_beside_the_key_is_named_in_the_header() {
+        for (algorithm, alone, certain) in [
+            (&PKCS_RSA_SHA256, Algorithm::RS256, Algorithm::PS256),
+            (&PKCS_ECDSA_P256_SHA256, Algorithm::ES256, Algorithm::ES256),
+        ] {
+            let (key, certificate, thumbprint) = certified(algorithm);
+            let header = header_of(&key);
+            assert_eq!((header.alg, header.x5t_s256), (alone, None));
+            for both in [format!("{key}{certificate}"), format!("{certificate}\n{key}")] {
+                let header = header_of(&both);
+                assert_eq!((header.alg, header.x5t_s256.as_ref()), (certain, Some(&thumbprint)));
+                assert!(is_private_key(&both) && looks_like_key(&both));
+            }
+            assert!(!is_private_key(&certificate), "a certificate alone signs nothing");
+        }
+    }
+
+    #[test]
+    fn no_text_is_too_strange_to_be_looked_at() {
+        for pem in [
+            "",
+            "-----BEGIN ",
+            "-----BEGIN PRIVATE KEY-----",
+            "-----END PRIVATE KEY-----\n-----BEGIN PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\nü\n-----END ",
+        ] {
+            assert!(!is_private_key(pem), "{pem}");
+        }
+    }
 
     #[test]
     fn law_10_a_private_key_is_never_sent_as_a_secret() {
