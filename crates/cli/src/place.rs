@@ -56,7 +56,7 @@ impl Anew {
         match &seen.server {
             _ if seen.obtains_itself() => Self::Itself(title),
             Some(_) => Self::SignIn(title),
-            None if seen.obtaining.way == Way::SignIn && app.request_token.is_none() => Self::SignIn(title),
+            None if seen.obtaining.way.is_sign_in() && app.request_token.is_none() => Self::SignIn(title),
             None => Self::RequestToken,
         }
     }

@@ -431,9 +431,9 @@ impl Kit {
                 let assertion = client_assertion::statement(seen, &app.client, issuer, subject, self.now())?;
                 return Ok(Grant::JwtBearer { assertion });
             }
-            Way::SignIn if app.request_token.is_none() => return Err(Error::SignInNeeded),
-            Way::Person | Way::SignIn if seen.server.is_some() => return Err(Error::SignInNeeded),
-            Way::Person | Way::SignIn => {}
+            way if way.is_sign_in() && app.request_token.is_none() => return Err(Error::SignInNeeded),
+            _ if seen.server.is_some() => return Err(Error::SignInNeeded),
+            Way::Person | Way::SignIn | Way::Device => {}
         }
         let (company, request_token) =
             app.company.clone().zip(app.request_token.clone()).ok_or(Error::NoRequestToken)?;

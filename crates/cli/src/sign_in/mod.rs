@@ -126,13 +126,17 @@ impl WayArgs {
         }
     }
 
-    /// How the connection obtains its grants from now on, where that needs nobody.
-    pub(crate) fn obtains(&self) -> Obtains {
-        match self.jwt_bearer.as_deref() {
-            _ if self.app => Obtains::ClientCredentials,
-            Some("-") => Obtains::JwtBearer { issuer: None, subject: None },
-            Some(subject) => Obtains::JwtBearer { issuer: None, subject: Some(subject.to_owned()) },
-            None => Obtains::SignIn,
+    /// How the connection obtains its grants from now on.
+    pub(crate) fn obtains(&self, way: Way) -> Obtains {
+        match (way, self.jwt_bearer.as_deref()) {
+            (Way::Itself, Some("-")) => Obtains::JwtBearer { issuer: None, subject: None },
+            (Way::Itself, Some(subject)) => {
+                Obtains::JwtBearer { issuer: None, subject: Some(subject.to_owned()) }
+            }
+            (Way::Itself, None) => Obtains::ClientCredentials,
+            (Way::Company, _) => Obtains::Person,
+            (Way::Device, _) => Obtains::Device,
+            (Way::Browser | Way::Password | Way::OneTime | Way::Exchange, _) => Obtains::SignIn,
         }
     }
 

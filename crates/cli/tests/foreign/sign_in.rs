@@ -166,9 +166,16 @@ fn a_person_signs_in_on_another_device() {
     assert!(page.contains("Sign-in Success"), "{page}");
     let added = told.ended();
     assert!(added.code == 0 && added.stdout.contains("and a grant obtained"), "{added:?}");
+    assert_eq!(keep.status()["way"], "device");
     place.takes(&keep.run_ok(&["token", NAME]).stdout);
     keep.run_ok(&["refresh", NAME]);
     assert_eq!((place.server.count("refreshes"), place.server.count("reuse_detected")), (1, 0));
+    // The next time as well: the client may have no page to come back to.
+    let mut told = Told::by(keep.command(&["reauthorize", NAME]).spawn().expect("the binary starts"));
+    let address = told.address("The same with the code in it").expect("an address");
+    Person::at(&place.server).approve(&address);
+    let again = told.ended();
+    assert!(again.code == 0 && again.stdout.contains("a new grant is obtained"), "{again:?}");
 }
 
 #[test]

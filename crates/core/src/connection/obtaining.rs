@@ -21,8 +21,10 @@ pub enum Way {
     /// A person: with a company request token, or nobody knows how (the grant came from elsewhere).
     #[default]
     Person,
-    /// A person who signs in: in a browser or on another device, with a password, a one-time password, another token.
+    /// A person who signs in, as a rule in a browser; with a password, a one-time password, another token.
     SignIn,
+    /// A person who signs in on another device (RFC 8628): the client may have no page to come back to.
+    Device,
     /// Nobody: the app speaks for itself (RFC 6749 section 4.4).
     ClientCredentials,
     /// Nobody: the app signs a statement about a subject with its private key (RFC 7523 section 2.1).
@@ -41,9 +43,16 @@ impl Way {
         match self {
             Self::Person => "person",
             Self::SignIn => "sign_in",
+            Self::Device => "device",
             Self::ClientCredentials => "client_credentials",
             Self::JwtBearer { .. } => "jwt_bearer",
         }
+    }
+
+    /// True when a person must sign in.
+    #[must_use]
+    pub fn is_sign_in(&self) -> bool {
+        matches!(self, Self::SignIn | Self::Device)
     }
 }
 
@@ -59,7 +68,7 @@ impl Connection {
     /// True when a grant can be obtained without a person, any time.
     #[must_use]
     pub fn obtains_itself(&self) -> bool {
-        !matches!(self.obtaining.way, Way::Person | Way::SignIn)
+        self.obtaining.way != Way::Person && !self.obtaining.way.is_sign_in()
     }
 
     /// True when it has nothing to refresh with, and obtains its next access token instead.

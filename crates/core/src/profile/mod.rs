@@ -240,7 +240,7 @@ impl Profile {
     /// is given.
     #[must_use]
     pub fn usual_scope(&self, way: &Way) -> Option<&'static str> {
-        self.template.scope.filter(|_| *way == Way::SignIn)
+        self.template.scope.filter(|_| way.is_sign_in())
     }
 
     /// The row of the error table that is meant by what the server said.

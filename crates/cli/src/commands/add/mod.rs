@@ -206,7 +206,7 @@ impl Add {
             self.way.browser.check()?;
         }
         let mut connection = found.connection(&self.name);
-        connection.obtaining = self.server.obtaining(found, self.way.obtains());
+        connection.obtaining = self.server.obtaining(found, self.way.obtains(way));
         let client = self.client(keeper, found, &connection)?;
         let company = self.company.as_deref().and_then(Principal::named);
         keeper.add(&connection, &App::new(client, company, None), &[], format!("added, {}", way.words()))?;
@@ -235,7 +235,7 @@ impl Add {
         let company = self.company.as_deref().and_then(Principal::named);
         let mut connection = fresh;
         // At Concur nobody knows how it was obtained: most are a company's.
-        let way = if found.server.is_none() { Obtains::Person } else { self.way.obtains() };
+        let way = if found.server.is_none() { Obtains::Person } else { Obtains::SignIn };
         connection.obtaining = self.server.obtaining(found, way);
         connection.principal.clone_from(&company);
         if !connection.permits(&base) {

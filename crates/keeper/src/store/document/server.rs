@@ -76,6 +76,7 @@ pub(super) fn obtaining_from(value: &Members) -> Obtaining {
             Some("client_credentials") => Way::ClientCredentials,
             Some("jwt_bearer") => Way::JwtBearer { issuer: known("issuer"), subject: known("subject") },
             Some("sign_in") => Way::SignIn,
+            Some("device") => Way::Device,
             _ => Way::Person,
         },
         scope: known("scope"),
@@ -120,7 +121,7 @@ mod tests {
         };
         assert_eq!(server_from(server_to(&server).as_object().unwrap()), Some(server));
         let way = Way::JwtBearer { issuer: Some("me".into()), subject: Some("you".into()) };
-        for way in [way, Way::ClientCredentials, Way::SignIn, Way::Person] {
+        for way in [way, Way::ClientCredentials, Way::SignIn, Way::Device, Way::Person] {
             let scope = Some("read".to_owned());
             let parameters = vec![("resource".to_owned(), "https://api.example".to_owned())];
             let obtaining = Obtaining { way, scope, parameters };
