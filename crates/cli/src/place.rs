@@ -2,7 +2,6 @@
 
 use perennial::core::Connection;
 use perennial::core::Server;
-use perennial::core::connection::Way;
 use perennial::core::profile::{concur::CONCUR, generic::GENERIC};
 use perennial::store::App;
 

@@ -224,5 +224,9 @@ fn what_a_profile_names_goes_before_what_the_server_says_of_itself() {
     let ended = add("x", &["--profile", "concur", "--token-endpoint", &endpoint]);
     ended.is_usage("SAP Concur has its own endpoints");
     let ended = add("x", &["--profile", "acme", "--set", "tenant=a", "--token-endpoint", &endpoint]);
-    assert_eq!(ended.code, 2, "there is nothing to set: {ended:?}");
+    ended.is_usage("cannot be used with");
+    let issuer = &["--profile", "acme", "--set", "tenant=a", "--issuer", base][..];
+    add("x", issuer).is_usage("cannot be used with");
+    add("x", &["--concur", "--set", "tenant=a"]).is_usage("SAP Concur asks for nothing called \"tenant\"");
+    add("x", &["--profile", "concur", "--issuer", base]).is_usage("SAP Concur has its own endpoints");
 }

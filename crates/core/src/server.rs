@@ -136,6 +136,12 @@ impl Server {
         }
     }
 
+    /// One that has said nothing of itself: as RFC 6749 section 2.3.1 has it, it takes the client's secret by Basic.
+    #[must_use]
+    pub fn undescribed(token: Endpoint) -> Self {
+        Self { authentication: ClientAuthentication::Basic, ..Self::new(token) }
+    }
+
     /// The origins to which its secrets go: a person who names the server names them.
     pub fn origins(&self) -> impl Iterator<Item = &Origin> {
         let others = [&self.device_authorization, &self.revocation, &self.introspection];

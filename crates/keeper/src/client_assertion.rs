@@ -10,8 +10,9 @@ use perennial_core::grant::{Client, Proof};
 use perennial_core::secret::Credential;
 use perennial_core::server::ClientAuthentication;
 use perennial_core::{Connection, Server, UnixTime};
-use rustls_pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -73,7 +74,7 @@ pub(crate) fn statement(
     if let Some(scope) = seen.obtaining.scope.as_ref().filter(|_| seen.obtaining.is_by_statement()) {
         claims["scope"] = json!(scope);
     }
-    let signer = Signer::read(client.secret.expose())?;
+    let signer = Signer::read(client.secret.expose(), seen.profile.names_certificate)?;
     let mut header = Header::new(signer.algorithm);
     header.kid = server.and_then(|server| server.key_id.clone());
     header.x5t_s256 = signer.thumbprint;
@@ -93,22 +94,38 @@ struct Signer {
 }
 
 impl Signer {
-    /// Reads a PEM file: a private key, and its certificate where the server knows the client by that. RSA and Ed25519 keys
-    /// have one common algorithm, and of the curves P-256; beside a certificate RSA signs as Microsoft Entra wants it.
-    fn read(pem: &str) -> Result<Self, Error> {
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
-        let thumbprint = certificate.map(|der| URL_SAFE_NO_PAD.encode(Sha256::digest(&der)));
-        let of_rsa = if thumbprint.is_some() { Algorithm::PS256 } else { Algorithm::RS256 };
-        let pem = private_key(pem).unwrap_or_default().as_bytes();
-        let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, of_rsa));
-        let curve = || EncodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
-        let edwards = || EncodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+    /// Reads a PEM file: a private key, and its certificate where that must be named. RSA and Ed25519 keys have one common
+    /// algorithm, and of the curves P-256.
+    fn read(pem: &str, names_certificate: bool) -> Result<Self, Error> {
+        let key = private_key(pem).unwrap_or_default().as_bytes();
+        let of_rsa = if names_certificate { Algorithm::PS256 } else { Algorithm::RS256 };
+        let rsa = EncodingKey::from_rsa_pem(key).map(|key| (key, of_rsa));
+        let curve = || EncodingKey::from_ec_pem(key).map(|key| (key, Algorithm::ES256));
+        let edwards = || EncodingKey::from_ed_pem(key).map(|key| (key, Algorithm::EdDSA));
         let (key, algorithm) = rsa.or_else(|_| curve()).or_else(|_| edwards()).map_err(|_| {
             let what = "the client's private key is no PEM file of an RSA, P-256 or Ed25519 key in the clear";
             Error::PrivateKey(what.to_owned())
         })?;
+        let thumbprint = names_certificate.then(|| thumbprint(pem)).transpose()?;
         Ok(Self { key, algorithm, thumbprint })
     }
+}
+
+/// The thumbprint of the first certificate in a PEM file, which must be the private key's.
+fn thumbprint(pem: &str) -> Result<String, Error> {
+    let wrong = |what: &str| {
+        Error::PrivateKey(format!(
+            "the server knows this client by its certificate, and {what}; it wants one PEM file with both"
+        ))
+    };
+    let none = |_| wrong("no certificate that can be read stands beside the private key");
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(none)?;
+    let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(&certificate));
+    let other = "the first certificate is not the private key's";
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong(other))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(vec![certificate], key, &provider).map_err(|_| wrong(other))?;
+    Ok(thumbprint)
 }
 
 /// The part of a PEM file that is the private key: a certificate, or the parameters of a curve, may stand before it, and
@@ -125,7 +142,7 @@ fn private_key(pem: &str) -> Option<&str> {
 /// True when a text is a private key that statements can be signed with.
 #[must_use]
 pub fn is_private_key(pem: &str) -> bool {
-    Signer::read(pem).is_ok()
+    Signer::read(pem, false).is_ok()
 }
 
 /// The library's words may quote what it was given; its kind does not.
@@ -138,6 +155,7 @@ fn unusable(error: &jsonwebtoken::errors::Error) -> Error {
 mod tests {
     use super::*;
     use perennial_core::connection::Way;
+    use perennial_core::profile::Profile;
     use perennial_core::profile::generic::GENERIC;
     use perennial_core::secret::ClientSecret;
     use perennial_core::server::Endpoint;
@@ -151,30 +169,48 @@ mod tests {
         (key.serialize_pem(), certificate.pem(), thumbprint)
     }
 
-    fn header_of(pem: &str) -> Header {
+    fn header_of(pem: &str, profile: &'static Profile) -> Result<Header, Error> {
         let client = Client { id: "app".into(), secret: ClientSecret::new(pem) };
         let server = Server::new(Endpoint::parse("https://login.example/token").unwrap());
-        let seen = Connection::new("id", "acme", &GENERIC).at(server);
-        let statement = statement(&seen, &client, None, None, UnixTime(0)).unwrap();
-        jsonwebtoken::decode_header(statement.expose()).unwrap()
+        let seen = Connection::new("id", "acme", profile).at(server);
+        let statement = statement(&seen, &client, None, None, UnixTime(0))?;
+        Ok(jsonwebtoken::decode_header(statement.expose()).unwrap())
     }
 
     #[test]
-    fn a_certificate_beside_the_key_is_named_in_the_header() {
-        for (algorithm, alone, certain) in [
+    fn a_certificate_is_named_where_the_server_knows_the_client_by_it() {
+        let entra = Profile::named("entra").unwrap();
+        for (algorithm, usual, certain) in [
             (&PKCS_RSA_SHA256, Algorithm::RS256, Algorithm::PS256),
             (&PKCS_ECDSA_P256_SHA256, Algorithm::ES256, Algorithm::ES256),
         ] {
             let (key, certificate, thumbprint) = certified(algorithm);
-            let header = header_of(&key);
-            assert_eq!((header.alg, header.x5t_s256), (alone, None));
-            for both in [format!("{key}{certificate}"), format!("{certificate}\n{key}")] {
-                let header = header_of(&both);
+            let (_, of_another, _) = certified(algorithm);
+            for both in [format!("{key}{certificate}"), format!("{certificate}\n{key}{of_another}")] {
+                let header = header_of(&both, entra).unwrap();
                 assert_eq!((header.alg, header.x5t_s256.as_ref()), (certain, Some(&thumbprint)));
+                let header = header_of(&both, &GENERIC).unwrap();
+                assert_eq!((header.alg, header.x5t_s256), (usual, None), "others are told nothing new");
                 assert!(is_private_key(&both) && looks_like_key(&both));
+            }
+            let damaged = certificate.replace("MI", "??");
+            for (beside, why) in [
+                ("", "can be read"),
+                (damaged.as_str(), "can be read"),
+                (of_another.as_str(), "not the private key's"),
+            ] {
+                let refused = header_of(&format!("{beside}{key}"), entra).unwrap_err().to_string();
+                assert!(refused.contains(why), "{refused}");
             }
             assert!(!is_private_key(&certificate), "a certificate alone signs nothing");
         }
+    }
+
+    #[test]
+    fn what_openssl_writes_before_a_key_is_passed_over() {
+        let (key, _, _) = certified(&PKCS_ECDSA_P256_SHA256);
+        let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        assert!(is_private_key(&format!("{parameters}{key}")));
     }
 
     #[test]

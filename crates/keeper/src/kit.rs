@@ -432,7 +432,9 @@ impl Kit {
                 return Ok(Grant::JwtBearer { assertion });
             }
             way if way.is_sign_in() && app.request_token.is_none() => return Err(Error::SignInNeeded),
-            _ if seen.server.is_some() => return Err(Error::SignInNeeded),
+            Way::Person | Way::SignIn | Way::Device if seen.server.is_some() => {
+                return Err(Error::SignInNeeded);
+            }
             Way::Person | Way::SignIn | Way::Device => {}
         }
         let (company, request_token) =

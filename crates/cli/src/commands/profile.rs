@@ -146,6 +146,7 @@ fn facts(profile: &Profile) -> Vec<(&'static str, String)> {
         ("pause", write_duration(profile.pause)),
         ("hosts", if hosts.is_empty() { "those that are named".to_owned() } else { hosts }),
         ("code_decides", profile.code_decides.to_string()),
+        ("names_certificate", profile.names_certificate.to_string()),
     ];
     facts.extend(profile.api_member.map(|member| ("api_member", member.to_owned())));
     facts
@@ -155,6 +156,7 @@ fn facts(profile: &Profile) -> Vec<(&'static str, String)> {
 fn endpoints(template: &Template) -> Vec<(&'static str, String)> {
     let named = [
         ("issuer", template.issuer),
+        ("discovers", template.discovers.then_some("what is not named here is asked for at the issuer")),
         ("token", template.token),
         ("authorization", template.authorization),
         ("device_authorization", template.device_authorization),
@@ -168,6 +170,12 @@ fn endpoints(template: &Template) -> Vec<(&'static str, String)> {
     let named = named.into_iter().filter_map(|(name, text)| Some((name, text?.to_owned())));
     let with = template.authorize.iter().map(|(name, value)| ("authorize", format!("{name}={value}")));
     named.chain(with).collect()
+}
+
+/// How clients prove who they are; none where the server is asked.
+fn authentication(template: &Template) -> Option<&'static str> {
+    let usual = (!template.discovers).then_some(ClientAuthentication::Basic);
+    template.authentication.or(usual).map(ClientAuthentication::as_str)
 }
 
 /// The keys of the sources that a fact has.
@@ -233,8 +241,7 @@ fn whole(known: &Known, profile: &Profile) -> String {
         .map(|(name, address)| vec![Cell::new(name), Cell::new(address)])
         .collect();
     if !rows.is_empty() {
-        let usual = if template.discovers { "as the server says" } else { "client_secret_basic" };
-        let authentication = template.authentication.map_or(usual, ClientAuthentication::as_str);
+        let authentication = authentication(template).unwrap_or("as the server says");
         rows.push(vec![Cell::new("authentication"), Cell::new(authentication)]);
         rows.push(vec![Cell::new("sources"), Cell::styled(keys(profile, "server"), DIM_TEXT)]);
         text.push('\n');
@@ -330,7 +337,7 @@ fn whole_as_json(known: &Known, profile: &Profile) -> Value {
         "asks_for": blanks.collect::<Vec<_>>(),
         "server": {
             "discovers": template.discovers,
-            "authentication": template.authentication.map(ClientAuthentication::as_str),
+            "authentication": authentication(template),
             "authorize": authorize,
             "endpoints": endpoints,
         },

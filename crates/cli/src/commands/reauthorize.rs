@@ -21,7 +21,7 @@ use perennial::store::App;
 ///
 /// Identity and history stay. The old grant is kept until the new one has refreshed once. Without a request token the
 /// one that is kept is used again, where it is young and has uses left. Where a person had signed in, they do so
-/// again, on another device where that was the way, else in a browser; the options name another way.
+/// again in a browser, or on another device where the connection was added with --device; the options name another way.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -92,9 +92,11 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
 fn usual_way(seen: &Connection) -> Way {
     match &seen.server {
         _ if seen.obtains_itself() => Way::Itself,
-        _ if seen.obtaining.way == Obtains::Device => Way::Device,
         None if seen.obtaining.way.is_sign_in() => Way::Browser,
         None => Way::Company,
+        Some(server) if server.device_authorization.is_some() && seen.obtaining.way == Obtains::Device => {
+            Way::Device
+        }
         Some(server) if server.authorization.is_some() => Way::Browser,
         Some(_) => Way::Device,
     }

@@ -126,7 +126,7 @@ impl WayArgs {
         }
     }
 
-    /// How the connection obtains its grants from now on.
+    /// How a connection that is added this way obtains its grants.
     pub(crate) fn obtains(&self, way: Way) -> Obtains {
         match (way, self.jwt_bearer.as_deref()) {
             (Way::Itself, Some("-")) => Obtains::JwtBearer { issuer: None, subject: None },

@@ -134,8 +134,7 @@ impl ServerArgs {
         let mut found = match (&self.issuer, &self.token_endpoint) {
             (Some(issuer), _) => Found::of(self.rules()?, Self::ask(session, issuer)?),
             (None, Some(token)) => {
-                let authentication = ClientAuthentication::Basic;
-                let server = Server { authentication, ..Server::new(endpoint("token endpoint", token)?) };
+                let server = Server::undescribed(endpoint("token endpoint", token)?);
                 Found::of(self.rules()?, Described::by_hand(server))
             }
             (None, None) => self.of_profile(session)?,
@@ -156,13 +155,24 @@ impl ServerArgs {
                 "name the server: --issuer URL or --token-endpoint URL",
             ));
         }
-        Ok(())
+        match self.set.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Trouble::usage(
+                format!("SAP Concur asks for nothing called \"{name}\""),
+                "leave --set out",
+            )),
+        }
     }
 
     fn ask(session: &Session, issuer: &str) -> Result<Described, Trouble> {
         let http = Http::new(session.http_options());
-        let described = session.wait_alone(discover(&http, issuer))?;
-        described.map_err(|error| not_discovered(&error))
+        session.wait_alone(discover(&http, issuer))?.map_err(|error| {
+            not_discovered(
+                &error,
+                "name the issuer to the letter as the server does; or name its endpoints: --token-endpoint URL \
+                 --authorization-endpoint URL",
+            )
+        })
     }
 
     /// Whose rules a server follows that is named beside it.
@@ -171,7 +181,7 @@ impl ServerArgs {
             None => Ok(&GENERIC),
             Some(name) if name == CONCUR.name => Err(Trouble::usage(
                 "SAP Concur has its own endpoints, so no other server follows its rules",
-                "leave --profile out, or name another: perennial profiles",
+                "for SAP Concur, name no server; for another, leave --profile out or name its own: perennial profiles",
             )),
             Some(name) => known(name),
         }
@@ -188,7 +198,9 @@ impl ServerArgs {
                 format!("the profile {name} names no endpoints"),
                 "name the server: --issuer URL, or --token-endpoint URL",
             ),
-            error => not_discovered(&error),
+            error => {
+                not_discovered(&error, format!("look at the profile's issuer: perennial profile show {name}"))
+            }
         });
         Ok(Found::of(profile, described?))
     }
@@ -227,8 +239,7 @@ impl ServerArgs {
 
     /// What is asked for, and how.
     pub(crate) fn obtaining(&self, found: &Found, way: perennial::core::connection::Way) -> Obtaining {
-        let usual = || found.profile.usual_scope(&way).map(str::to_owned);
-        let scope = self.scope.clone().or_else(usual);
+        let scope = found.profile.scope(self.scope.clone(), &way);
         Obtaining { way, scope, parameters: self.param.clone() }
     }
 }
@@ -286,6 +297,13 @@ impl Found {
         if way == Way::OneTime && self.server.is_some() {
             let hint = "choose another way: perennial add --help";
             return Err(Trouble::usage("one-time passwords are SAP Concur's", hint));
+        }
+        let page = self.server.as_ref().and_then(|server| server.device_authorization.as_ref());
+        if way == Way::Device && page.is_none() {
+            return Err(Trouble::usage(
+                "it is not known where a sign-in on another device begins at this server",
+                "name the place: --device-endpoint URL; or sign in in a browser: --user",
+            ));
         }
         let grant = match way {
             Way::Device => "urn:ietf:params:oauth:grant-type:device_code",
@@ -346,13 +364,8 @@ fn unfilled(name: &str, error: &FillError) -> Trouble {
     Trouble::usage(error.to_string(), hint)
 }
 
-fn not_discovered(error: &DiscoveryError) -> Trouble {
-    Trouble::new(
-        Exit::PersonMustAct,
-        error.to_string(),
-        "name the issuer to the letter as the server does; or name its endpoints: --token-endpoint URL \
-         --authorization-endpoint URL",
-    )
+fn not_discovered(error: &DiscoveryError, hint: impl Into<String>) -> Trouble {
+    Trouble::new(Exit::PersonMustAct, error.to_string(), hint)
 }
 
 fn endpoint(what: &str, address: &str) -> Result<Endpoint, Trouble> {

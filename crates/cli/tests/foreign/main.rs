@@ -12,7 +12,7 @@
 //! | `sign_in` | a person signs in; the tokens' whole life, at each server |
 //! | `app_itself` | client credentials, statements, private keys |
 //! | `given` | passwords, other tokens |
-//! | `over_http` | all of that through the daemon |
+//! | `over_http` | apps, statements, tokens, a person in a browser: the same through the daemon |
 //! | `races` | law 2: fifty processes, one refresh, no reuse |
 //! | `replay` | law 7: an answer is lost where a token may be presented again for a while |
 //! | `kills` | law 4: killed at every step and call, and what that costs |

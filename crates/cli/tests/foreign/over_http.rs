@@ -1,4 +1,4 @@
-//! The same ways through the daemon's HTTP API, with the real daemon between the caller and the server.
+//! Apps, statements, other tokens and a person in a browser through the daemon's HTTP API, with the real daemon between the caller and the server.
 
 use crate::keep::{Keep, NAME};
 use crate::person::Person;

@@ -68,7 +68,7 @@ impl Connection {
     /// True when a grant can be obtained without a person, any time.
     #[must_use]
     pub fn obtains_itself(&self) -> bool {
-        self.obtaining.way != Way::Person && !self.obtaining.way.is_sign_in()
+        matches!(self.obtaining.way, Way::ClientCredentials | Way::JwtBearer { .. })
     }
 
     /// True when it has nothing to refresh with, and obtains its next access token instead.

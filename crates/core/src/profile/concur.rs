@@ -27,6 +27,7 @@ pub static CONCUR: Profile = Profile {
     errors: CODES,
     // "the OAuth error string alone cannot tell final from passing": an unknown code is never the end of a grant.
     code_decides: true,
+    names_certificate: false,
     api_member: None,
     template: Template { discovers: false, ..Template::UNKNOWN },
     quirks: &[],

@@ -111,8 +111,7 @@ impl FilledIn {
     /// The server, as far as the template names it; none where its token endpoint must be discovered.
     #[must_use]
     pub fn server(&self) -> Option<Server> {
-        let authentication = ClientAuthentication::Basic;
-        Some(self.over(Server { authentication, ..Server::new(self.token.clone()?) }))
+        Some(self.over(Server::undescribed(self.token.clone()?)))
     }
 
     /// What is named here, in place of what `described` says: a profile knows its provider's habits better than the

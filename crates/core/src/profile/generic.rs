@@ -28,6 +28,7 @@ pub const fn careful(name: &'static str, title: &'static str) -> Profile {
         request_token_lifetime: Duration::ZERO,
         errors: &[],
         code_decides: false,
+        names_certificate: false,
         api_member: None,
         template: Template::UNKNOWN,
         quirks: &[],

@@ -219,6 +219,9 @@ pub struct Profile {
     /// True when a code that the table does not know says nothing, whatever the OAuth `error` beside it; false when that
     /// `error` can be believed then.
     pub code_decides: bool,
+    /// True when the server knows a client by its certificate: a signed assertion names it by thumbprint (`x5t#S256`, RFC
+    /// 7515 section 4.1.8), and RSA signs with PS256.
+    pub names_certificate: bool,
     /// The member of an answer that names the base of the API, such as Salesforce's `instance_url`.
     pub api_member: Option<&'static str>,
     /// Where its endpoints are.
@@ -236,11 +239,12 @@ impl Profile {
         registry::named(name)
     }
 
-    /// The scope that is asked for when nobody says which: the one that brings a refresh token, which only a person's grant
-    /// is given.
+    /// The scope that is asked for: the one that was named, if only as nothing; else, for a sign-in, the one that brings a
+    /// refresh token.
     #[must_use]
-    pub fn usual_scope(&self, way: &Way) -> Option<&'static str> {
-        self.template.scope.filter(|_| way.is_sign_in())
+    pub fn scope(&self, named: Option<String>, way: &Way) -> Option<String> {
+        let usual = || self.template.scope.filter(|_| way.is_sign_in()).map(str::to_owned);
+        named.or_else(usual).filter(|scope| !scope.is_empty())
     }
 
     /// The row of the error table that is meant by what the server said.

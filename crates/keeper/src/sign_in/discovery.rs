@@ -46,12 +46,14 @@ pub enum DiscoveryError {
 /// # Errors
 /// As [`discover`]; and when the template names too little.
 pub async fn locate(http: &Http, template: &FilledIn) -> Result<Described, DiscoveryError> {
-    let described = match (&template.issuer, template.server()) {
-        (Some(issuer), _) if template.discovers => discover(http, issuer).await?,
-        (_, Some(server)) => Described::by_hand(server),
-        (_, None) => return Err(DiscoveryError::NothingNamed),
-    };
-    Ok(Described { server: template.over(described.server.clone()), ..described })
+    match (&template.issuer, template.server()) {
+        (Some(issuer), _) if template.discovers => {
+            let described = discover(http, issuer).await?;
+            Ok(Described { server: template.over(described.server.clone()), ..described })
+        }
+        (_, Some(server)) => Ok(Described::by_hand(server)),
+        (_, None) => Err(DiscoveryError::NothingNamed),
+    }
 }
 
 /// Discovers the server behind an issuer identifier.

@@ -49,6 +49,7 @@ pub(super) fn profile(parts: Parts) -> Profile {
         pause: time(facts.pause, start.pause),
         errors: all_kept(parts.errors.into_iter().map(row)),
         code_decides: facts.code_decides.is_some_and(|fact| fact.is.into_inner()),
+        names_certificate: facts.names_certificate.is_some_and(|fact| fact.is.into_inner()),
         api_member: facts.api_member.map(|fact| kept(fact.is.into_inner())),
         template: template(parts.server),
         quirks,

@@ -124,6 +124,7 @@ struct Facts {
     hosts: Option<Fact<Vec<Spanned<String>>>>,
     api_member: Option<Fact<String>>,
     code_decides: Option<Fact<bool>>,
+    names_certificate: Option<Fact<bool>>,
 }
 
 /// Where the endpoints are.
@@ -209,6 +210,7 @@ impl Facts {
             of("hosts", self.hosts.as_ref()),
             of("api_member", self.api_member.as_ref()),
             of("code_decides", self.code_decides.as_ref()),
+            of("names_certificate", self.names_certificate.as_ref()),
         ]
         .into_iter()
         .flatten()

@@ -86,11 +86,14 @@ pub(super) enum Means {
 }
 
 impl Means {
-    pub(super) fn way(&self) -> Way {
+    /// How a connection that is added with it obtains its grants. At Concur nobody knows where a refresh token came from:
+    /// most are a company's.
+    pub(super) fn way(&self, is_concur: bool) -> Way {
         match self {
-            Self::Once(_) | Self::Later => Way::SignIn,
             Self::Itself(way) => way.clone(),
-            Self::Company(..) | Self::Held { .. } => Way::Person,
+            Self::Company(..) => Way::Person,
+            Self::Held { .. } if is_concur => Way::Person,
+            Self::Once(_) | Self::Later | Self::Held { .. } => Way::SignIn,
         }
     }
 }

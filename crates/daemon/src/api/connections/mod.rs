@@ -45,8 +45,8 @@ pub(crate) struct Shown {
     id: String,
     /// The authorization server's kind.
     profile: &'static str,
-    /// How its grant is obtained: by a `person`, one who signs in (`sign_in`, on another `device`), or without one by
-    /// `client_credentials` or `jwt_bearer`.
+    /// How its grant is obtained: by a `person`, one who signs in (`sign_in`; `device` where it was added with `--device`),
+    /// or without one by `client_credentials` or `jwt_bearer`.
     way: &'static str,
     /// The authorization server's issuer identifier, where it is known.
     issuer: Option<String>,

@@ -47,7 +47,8 @@ pub(crate) enum NewDescribed {
         name: String,
         /// The app's id.
         client_id: String,
-        /// The app's secret; with `private_key_jwt` its private key, as PEM; none for a public client.
+        /// The app's secret; with `private_key_jwt` its private key, as PEM, and with it the certificate where the server
+        /// knows the client by that; none for a public client.
         #[schema(min_length = 1)]
         client_secret: Option<String>,
         /// How the grant is obtained.
@@ -57,8 +58,8 @@ pub(crate) enum NewDescribed {
         /// Concur: where the grant is obtained. When nothing is said, where the daemon's own configuration says, else at
         /// the global landing zone.
         base_uri: Option<String>,
-        /// What is asked for; when nothing is said, the scope that brings a refresh token where the profile knows one,
-        /// else what the server decides.
+        /// What is asked for. When nothing is said, for a sign-in the profile's scope, which brings a refresh token; else, or
+        /// with an empty text, the server decides.
         scope: Option<String>,
         /// Further parameters of the token request, such as `audience` or `resource`. They are kept, and are no place
         /// for secrets.
@@ -132,9 +133,8 @@ impl New {
         check_secret(&connection, secret.as_deref(), signs)?;
         let client =
             Client { id: self.client_id.clone(), secret: ClientSecret::new(secret.unwrap_or_default()) };
-        let way = means.way();
-        let usual = || connection.profile.usual_scope(&way).map(str::to_owned);
-        let scope = self.scope.take().or_else(usual);
+        let way = means.way(connection.server.is_none());
+        let scope = connection.profile.scope(self.scope.take(), &way);
         let parameters = pairs(self.parameters.take().unwrap_or_default())?;
         connection.obtaining = Obtaining { way, scope, parameters };
         if let Some(base) = &self.base_uri {

@@ -19,7 +19,7 @@ use perennial::core::profile::concur::CONCUR;
 use perennial::core::profile::generic::GENERIC;
 use perennial::core::server::{ClientAuthentication, Endpoint};
 use perennial::core::{Origin, Server};
-use perennial::sign_in::discovery::{discover, locate};
+use perennial::sign_in::discovery::{DiscoveryError, discover, locate};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +31,9 @@ use std::sync::Arc;
 pub(crate) struct ServerGiven {
     /// Its issuer identifier. Alone, the endpoints are asked for there (RFC 8414, OpenID Connect Discovery).
     issuer: Option<String>,
-    /// The profile whose rules it follows, `generic` when nothing is said. Without an issuer and a token_endpoint it also
-    /// says where the server is.
+    /// The profile whose rules it follows, `generic` when nothing is said: what may be done with its tokens, what its errors
+    /// mean, the scope that brings a refresh token. Without an issuer and a token_endpoint it also says where the server is,
+    /// and how clients prove who they are there.
     profile: Option<String>,
     /// What the profile asks for, such as `tenant`.
     settings: Option<BTreeMap<String, String>>,
@@ -69,7 +70,8 @@ pub(crate) enum AuthenticationGiven {
     ClientSecretBasic,
     /// Id and secret in the body.
     ClientSecretPost,
-    /// A signed assertion; `client_secret` is the private key, as PEM.
+    /// A signed assertion; `client_secret` is the private key, as PEM, and with it the certificate where the server knows the
+    /// client by that.
     PrivateKeyJwt,
     /// A public client.
     None,
@@ -97,15 +99,15 @@ impl ServerGiven {
     ) -> Result<(Server, &'static Profile), Problem> {
         let profile = self.profile()?;
         let chosen = self.client_authentication.map(AuthenticationGiven::read);
-        let (mut server, usual) = match (&self.token_endpoint, &self.issuer, &self.profile) {
-            (Some(_), ..) => (self.by_hand()?, ClientAuthentication::Basic),
+        let mut server = match (&self.token_endpoint, &self.issuer, &self.profile) {
+            (Some(_), ..) => self.by_hand()?,
             (None, Some(issuer), _) => self.discovered(shared, reach, issuer).await?,
             (None, None, Some(_)) => self.of_profile(shared, reach, profile).await?,
             (None, None, None) => {
                 return Err(Problem::bad_request("a server needs an issuer, a token_endpoint or a profile"));
             }
         };
-        let usual = if proves { usual } else { ClientAuthentication::None };
+        let usual = if proves { server.authentication } else { ClientAuthentication::None };
         server.authentication = chosen.unwrap_or(usual);
         server.key_id = self.key_id;
         server.audience = self.audience.or(server.audience);
@@ -120,7 +122,7 @@ impl ServerGiven {
         let Some(name) = &self.profile else { return Ok(&GENERIC) };
         match Profile::named(name) {
             Some(profile) if *profile == CONCUR => {
-                Err(Problem::bad_request("a connection of the profile concur names no server"))
+                Err(Problem::bad_request("SAP Concur has its own endpoints: leave the server out"))
             }
             Some(profile) => Ok(profile),
             None => Err(Problem::bad_request("no profile of that name is known here")),
@@ -143,32 +145,20 @@ impl ServerGiven {
             introspection: read("introspection_endpoint", &self.introspection_endpoint)?,
             keys: read("jwks_uri", &self.jwks_uri)?,
             names_itself: self.authorization_response_iss_parameter_supported == Some(true),
-            ..Server::new(token)
+            ..Server::undescribed(token)
         })
     }
 
-    async fn discovered(
-        &self,
-        shared: &Shared,
-        reach: &Reach,
-        issuer: &str,
-    ) -> Result<(Server, ClientAuthentication), Problem> {
+    async fn discovered(&self, shared: &Shared, reach: &Reach, issuer: &str) -> Result<Server, Problem> {
         self.check_no_settings()?;
         self.check_none_by_hand("the issuer")?;
         let home = Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?;
         reach.check(&home)?;
-        let described =
-            discover(&shared.http, issuer).await.map_err(|error| Problem::not_discovered(&error))?;
-        let usual = described.server.authentication;
-        Ok((described.server, usual))
+        let described = discover(&shared.http, issuer).await;
+        described.map(|described| described.server).map_err(|error| Problem::not_discovered(&error))
     }
 
-    async fn of_profile(
-        &self,
-        shared: &Shared,
-        reach: &Reach,
-        profile: &Profile,
-    ) -> Result<(Server, ClientAuthentication), Problem> {
+    async fn of_profile(&self, shared: &Shared, reach: &Reach, profile: &Profile) -> Result<Server, Problem> {
         self.check_none_by_hand("the profile")?;
         let settings: Vec<_> = self.settings.clone().unwrap_or_default().into_iter().collect();
         let filled = profile.template.fill(&settings);
@@ -176,10 +166,13 @@ impl ServerGiven {
         if let Some(issuer) = filled.issuer.as_ref().filter(|_| filled.discovers) {
             reach.check(&Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?)?;
         }
-        let described =
-            locate(&shared.http, &filled).await.map_err(|error| Problem::not_discovered(&error))?;
-        let usual = described.server.authentication;
-        Ok((described.server, usual))
+        let described = locate(&shared.http, &filled).await;
+        described.map(|described| described.server).map_err(|error| match error {
+            DiscoveryError::NothingNamed => Problem::bad_request(
+                "the profile names no endpoints: name an issuer or a token_endpoint beside it",
+            ),
+            error => Problem::not_discovered(&error),
+        })
     }
 
     /// A mixture would send secrets where neither the server nor a whole description by hand has said.
