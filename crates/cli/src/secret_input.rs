@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::terminal;
 use crate::trouble::Trouble;
 use clap::Args;
+use perennial::core::profile::generic::GENERIC;
 use std::env;
 use std::fs;
 use std::io::{self, Read};
@@ -281,7 +282,7 @@ impl Source<'_> {
         if text.is_empty() {
             return Err(Trouble::usage(format!("the {what} is empty"), "look at where it comes from"));
         }
-        if self.shape == Shape::Key && !perennial::is_private_key(text) {
+        if self.shape == Shape::Key && perennial::check_private_key(text, &GENERIC).is_err() {
             return Err(Trouble::usage(
                 format!("the {what} is no PEM file of an RSA, P-256 or Ed25519 key in the clear"),
                 "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one",

@@ -230,3 +230,28 @@ fn what_a_profile_names_goes_before_what_the_server_says_of_itself() {
     add("x", &["--concur", "--set", "tenant=a"]).is_usage("SAP Concur asks for nothing called \"tenant\"");
     add("x", &["--profile", "concur", "--issuer", base]).is_usage("SAP Concur has its own endpoints");
 }
+
+#[test]
+fn a_private_key_without_its_certificate_is_refused_where_the_server_knows_clients_by_it() {
+    let world = world();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate").pem();
+    let file = world.home().join("key.pem");
+    let tenant = "tenant=9188040d-6c67-4c5b-b112-36a304b66dad";
+    let add = |text: String| {
+        fs::write(&file, text).expect("it can be written");
+        let file = file.to_string_lossy().into_owned();
+        let words = ["add", "x", "--profile", "entra", "--set", tenant, "--app", "--app-id", "a", "--later"];
+        let key = ["--client-auth", "private_key_jwt", "--private-key-file", &file];
+        world.keep(&[&words[..], &key].concat())
+    };
+    let refused = add(key.serialize_pem());
+    refused.is_usage("no certificate that can be read stands beside the private key");
+    assert!(refused.stderr.contains("perennial profile show entra"), "{refused:?}");
+    assert!(world.names().is_empty());
+    assert_eq!(add(format!("{}{certificate}", key.serialize_pem())).code, 0);
+    // Nor is it put in the place of one that works.
+    fs::write(&file, key.serialize_pem()).expect("it can be written");
+    let words = ["reauthorize", "x", "--keep-grant", "--private-key-file", &file.to_string_lossy()];
+    world.keep(&words).is_usage("no certificate that can be read stands beside the private key");
+}

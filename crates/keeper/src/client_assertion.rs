@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use perennial_core::grant::{Client, Proof};
+use perennial_core::profile::Profile;
 use perennial_core::secret::Credential;
 use perennial_core::server::ClientAuthentication;
 use perennial_core::{Connection, Server, UnixTime};
@@ -139,10 +140,12 @@ fn private_key(pem: &str) -> Option<&str> {
     Some(&from[..last_line + rest])
 }
 
-/// True when a text is a private key that statements can be signed with.
-#[must_use]
-pub fn is_private_key(pem: &str) -> bool {
-    Signer::read(pem, false).is_ok()
+/// Looks whether statements can be signed with a PEM file at a server of this kind.
+///
+/// # Errors
+/// [`Error::PrivateKey`] when it holds no private key of use, or not the certificate that the server wants named.
+pub fn check_private_key(pem: &str, profile: &Profile) -> Result<(), Error> {
+    Signer::read(pem, profile.names_certificate).map(drop)
 }
 
 /// The library's words may quote what it was given; its kind does not.
@@ -155,7 +158,6 @@ fn unusable(error: &jsonwebtoken::errors::Error) -> Error {
 mod tests {
     use super::*;
     use perennial_core::connection::Way;
-    use perennial_core::profile::Profile;
     use perennial_core::profile::generic::GENERIC;
     use perennial_core::secret::ClientSecret;
     use perennial_core::server::Endpoint;
@@ -191,7 +193,7 @@ mod tests {
                 assert_eq!((header.alg, header.x5t_s256.as_ref()), (certain, Some(&thumbprint)));
                 let header = header_of(&both, &GENERIC).unwrap();
                 assert_eq!((header.alg, header.x5t_s256), (usual, None), "others are told nothing new");
-                assert!(is_private_key(&both) && looks_like_key(&both));
+                assert!(looks_like_key(&both));
             }
             let damaged = certificate.replace("MI", "??");
             for (beside, why) in [
@@ -199,10 +201,13 @@ mod tests {
                 (damaged.as_str(), "can be read"),
                 (of_another.as_str(), "not the private key's"),
             ] {
-                let refused = header_of(&format!("{beside}{key}"), entra).unwrap_err().to_string();
+                let both = format!("{beside}{key}");
+                let refused = check_private_key(&both, entra).unwrap_err().to_string();
                 assert!(refused.contains(why), "{refused}");
+                assert_eq!(header_of(&both, entra).unwrap_err().to_string(), refused, "nothing is signed");
+                assert!(check_private_key(&both, &GENERIC).is_ok());
             }
-            assert!(!is_private_key(&certificate), "a certificate alone signs nothing");
+            assert!(check_private_key(&certificate, &GENERIC).is_err(), "a certificate alone signs nothing");
         }
     }
 
@@ -210,7 +215,7 @@ mod tests {
     fn what_openssl_writes_before_a_key_is_passed_over() {
         let (key, _, _) = certified(&PKCS_ECDSA_P256_SHA256);
         let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
-        assert!(is_private_key(&format!("{parameters}{key}")));
+        assert!(check_private_key(&format!("{parameters}{key}"), &GENERIC).is_ok());
     }
 
     #[test]
@@ -222,7 +227,7 @@ mod tests {
             "-----END PRIVATE KEY-----\n-----BEGIN PRIVATE KEY-----\n",
             "-----BEGIN PRIVATE KEY-----\nü\n-----END ",
         ] {
-            assert!(!is_private_key(pem), "{pem}");
+            assert!(check_private_key(pem, &GENERIC).is_err(), "{pem}");
         }
     }
 

@@ -61,7 +61,7 @@ pub mod store;
 pub mod tally;
 mod unix;
 
-pub use client_assertion::is_private_key;
+pub use client_assertion::check_private_key;
 pub use error::Error;
 pub use hand_out::{HandOut, Warning};
 pub use keeper::{Keeper, Options, Parts};

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::place::Kind;
 use crate::secret_input::{self, ClientSecretSource, PrivateKeySource, RequestTokenSource, Source};
 use crate::session::Session;
+use crate::sign_in::server::check_key;
 use crate::sign_in::{Way, WayArgs};
 use crate::trouble::Trouble;
 use clap::Args;
@@ -114,6 +115,7 @@ impl Reauthorize {
     ) -> Result<Exit, Trouble> {
         let before = app.clone();
         if let Some(secret) = self.secret_of(seen).read()? {
+            check_secret(seen, &secret)?;
             app.client.secret = ClientSecret::new(secret.as_str());
             keeper.put_app(&seen.name, &app, "replaced by a person: client secret")?;
         }
@@ -133,12 +135,7 @@ impl Reauthorize {
 
     /// Where the client's secret comes from: its private key, where it proves itself with one.
     fn secret_of(&self, seen: &Connection) -> Source<'_> {
-        let by_key = |server: &Server| server.authentication == ClientAuthentication::PrivateKey;
-        if seen.server.as_ref().is_some_and(by_key) {
-            self.private_key.source()
-        } else {
-            self.client_secret.source()
-        }
+        if proves_by_key(seen) { self.private_key.source() } else { self.client_secret.source() }
     }
 
     fn replace_secret(
@@ -149,7 +146,9 @@ impl Reauthorize {
         mut app: App,
     ) -> Result<Exit, Trouble> {
         let (before, name) = (app.clone(), seen.name.as_str());
-        app.client.secret = ClientSecret::new(self.secret_of(seen).read_or_ask()?.as_str());
+        let secret = self.secret_of(seen).read_or_ask()?;
+        check_secret(seen, &secret)?;
+        app.client.secret = ClientSecret::new(secret.as_str());
         keeper.put_app(name, &app, "client secret replaced")?;
         if self.later {
             return add::report(session, keeper, name, "the client secret is stored; nothing was sent");
@@ -221,6 +220,16 @@ impl Reauthorize {
             None => Err(source.missing()),
         }
     }
+}
+
+/// True when the client proves itself with its private key.
+fn proves_by_key(seen: &Connection) -> bool {
+    let by_key = |server: &Server| server.authentication == ClientAuthentication::PrivateKey;
+    seen.server.as_ref().is_some_and(by_key)
+}
+
+fn check_secret(seen: &Connection, secret: &str) -> Result<(), Trouble> {
+    if proves_by_key(seen) { check_key(secret, seen.profile) } else { Ok(()) }
 }
 
 /// How often the request token that is kept may be sent yet; none once its day has passed.

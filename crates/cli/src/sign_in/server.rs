@@ -364,6 +364,14 @@ fn unfilled(name: &str, error: &FillError) -> Trouble {
     Trouble::usage(error.to_string(), hint)
 }
 
+/// Refuses a private key that is of no use at a server of this kind.
+pub(crate) fn check_key(pem: &str, profile: &Profile) -> Result<(), Trouble> {
+    perennial::check_private_key(pem, profile).map_err(|error| {
+        let hint = format!("what is known of the server: perennial profile show {}", profile.name);
+        Trouble::usage(error.to_string(), hint)
+    })
+}
+
 fn not_discovered(error: &DiscoveryError, hint: impl Into<String>) -> Trouble {
     Trouble::new(Exit::PersonMustAct, error.to_string(), hint)
 }

@@ -3,7 +3,7 @@
 
 use crate::exit::Exit;
 use crate::secret_input::{self, ClientSecretSource};
-use crate::sign_in::server::{Found, ServerArgs};
+use crate::sign_in::server::{Found, ServerArgs, check_key};
 use crate::terminal;
 use crate::trouble::Trouble;
 use perennial::core::Connection;
@@ -32,6 +32,9 @@ pub(super) fn client(
         (None, Some(given)) => given,
         (None, None) => ClientSecret::new(source.read_or_ask()?.as_str()),
     };
+    if found.wants_private_key() {
+        check_key(secret.expose(), found.profile)?;
+    }
     Ok(Client { id, secret })
 }
 

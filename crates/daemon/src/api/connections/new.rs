@@ -200,11 +200,8 @@ fn check_secret(connection: &Connection, secret: Option<&str>, signs: bool) -> R
         connection.server.as_ref().map_or_else(ClientAuthentication::default, |it| it.authentication);
     let wants_key = signs || authentication == ClientAuthentication::PrivateKey;
     match (authentication, secret) {
-        (_, Some(pem)) if wants_key && !perennial::is_private_key(pem) => {
-            let what =
-                "client_secret is no private key that can sign: PEM, of RSA, P-256 or Ed25519, not encrypted";
-            Err(Problem::bad_request(what))
-        }
+        (_, Some(pem)) if wants_key => perennial::check_private_key(pem, connection.profile)
+            .map_err(|error| Problem::bad_request(format!("client_secret: {error}"))),
         (ClientAuthentication::None, Some(_)) if !signs => {
             Err(Problem::bad_request("a client that proves nothing has no client_secret"))
         }
