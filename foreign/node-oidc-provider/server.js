@@ -30,6 +30,8 @@ const { values: options } = parseArgs({
   options: {
     packages: { type: 'string', default: fileURLToPath(new URL('.', import.meta.url)) },
     'access-token-life': { type: 'string', default: '3600' },
+    // Refresh tokens for those who ask for offline_access, and for nobody else.
+    'by-scope': { type: 'boolean', default: false },
   },
 });
 const installed = createRequire(`${options.packages}/package.json`);
@@ -76,7 +78,8 @@ function provide(issuer) {
     pkce: { required: () => true },
     rotateRefreshToken: true,
     // A grant outlives the browser's session, whatever scope was asked for.
-    issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: (ctx, client, code) => client.grantTypeAllowed('refresh_token')
+      && (!options['by-scope'] || code.scopes.has('offline_access')),
     expiresWithSession: () => false,
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     features: {

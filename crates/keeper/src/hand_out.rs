@@ -44,6 +44,8 @@ pub enum Warning {
     Unsaved(PathBuf),
     /// SAP named a geolocation that is not one of its own; it is not followed.
     ForeignGeolocation(Origin),
+    /// The server gave no refresh token: the grant ends with this access token, and then a person must come.
+    NoRefreshToken,
 }
 
 impl HandOut {

@@ -183,6 +183,19 @@ impl Keeper {
         self.change(name, |next| change(&mut next.policy), how).await
     }
 
+    /// Says which scope a connection asks for from now on; none leaves it to the server. What is held stays as it is.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot be written.
+    pub async fn set_scope(
+        &self,
+        name: &str,
+        scope: Option<String>,
+        how: impl Into<String>,
+    ) -> Result<Connection, Error> {
+        self.change(name, |next| next.obtaining.scope.clone_from(&scope), how).await
+    }
+
     pub(crate) async fn change(
         &self,
         name: &str,

@@ -72,6 +72,16 @@ pub(crate) fn tell_warnings(session: &Session, hand_out: &HandOut) {
             Warning::ForeignGeolocation(origin) => format!(
                 "the server named the geolocation {origin}, which is not one of the provider's; it is not followed"
             ),
+            Warning::NoRefreshToken => {
+                let place = session.place().with(&hand_out.connection);
+                let anew = place.complete(&format!("{} --scope \"… offline_access\"", place.obtain()));
+                format!(
+                    "the server gave no refresh token, so this grant ends with its access token, in {} s; most servers \
+                     give one for a scope, often offline_access, and some only with prompt=consent beside it: {anew} \
+                     --authorize-param prompt=consent",
+                    hand_out.expires_in
+                )
+            }
             _ => "there is something about this token that this version cannot put into words".to_owned(),
         });
     }

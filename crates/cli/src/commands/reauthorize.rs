@@ -31,6 +31,7 @@ Examples:
   perennial reauthorize acme --keep-grant    asks for a new client secret
   perennial reauthorize acme --keep-grant --client-secret-env SECRET
   perennial reauthorize crm                  signs in anew in a browser
+  perennial reauthorize crm --scope 'read offline_access'
   perennial reauthorize lee --otp lee@example.com
 
 A Web Services Administrator (Standard edition: Can Administer) makes a company
@@ -57,6 +58,10 @@ pub(crate) struct Reauthorize {
     #[command(flatten)]
     way: WayArgs,
 
+    /// Another scope to ask for, from now on
+    #[arg(long, value_name = "WORDS", conflicts_with = "keep_grant")]
+    scope: Option<String>,
+
     /// The grant is well: only replace the client secret, and prove it by a refresh
     #[arg(long, conflicts_with_all = ["request_token_file", "request_token_env", "company"])]
     keep_grant: bool,
@@ -78,7 +83,11 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
         return Err(Trouble::usage("this store takes its credentials from a file that a person edits", hint));
     }
     keeper.drain();
-    let seen = keeper.connection(&name)?;
+    let mut seen = keeper.connection(&name)?;
+    if let Some(scope) = &args.scope {
+        let scope = Some(scope.clone()).filter(|scope| !scope.is_empty());
+        seen = session.wait(&keeper, keeper.set_scope(&name, scope, "another scope is asked for"))?;
+    }
     let app = keeper.store().app(&name)?;
     let names_company = args.request_token.source().is_named() || args.company.is_some();
     let usual = || if names_company { Way::Company } else { usual_way(&seen) };

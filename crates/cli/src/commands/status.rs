@@ -246,7 +246,9 @@ fn as_text(keeper: &Keeper, connection: &Connection, place: &Place) -> String {
                 (None, _) if connection.obtains_itself() => {
                     "none; the app obtains each access token itself".to_owned()
                 }
-                (None, _) => none(),
+                (None, _) => {
+                    "none: the server gave none, and the grant ends with the access token".to_owned()
+                }
                 (Some(_), None) => "held; its end is not known".to_owned(),
                 (Some(_), Some(expiry)) => until(expiry, now),
             },
@@ -282,7 +284,7 @@ pub(crate) fn what_next(connection: &Connection, now: UnixTime, place: &Place) -
             format!("tried again from {at} on; at once: {}", place.refresh())
         }
         (Condition::Suspended, _) => format!("put right what the fault names, then: {}", place.refresh()),
-        (_, State::AwaitingGrant) => place.obtain(),
+        (Condition::Sound, State::AwaitingGrant | State::NeedsReauthorization) => place.obtain(),
         (Condition::NeedsReauthorization | Condition::Revoked, _) => match place.kind {
             Kind::SapSample => {
                 "a new company request token in credentials.json, then: perennial run".to_owned()

@@ -155,6 +155,35 @@ fn law_13_whose_grant_it_is_stands_in_an_id_token_that_is_verified() {
     assert_eq!(keep.status()["principal"], "ada");
 }
 
+/// Nothing could keep such a grant alive: that is told at once, and not when it has ended.
+#[test]
+fn a_grant_without_a_refresh_token_is_told_at_once_with_what_brings_one() {
+    let Some(server) = Server::start(Kind::NodeOidcProvider, &["--by-scope"]) else { return };
+    let keep = Keep::at(&server);
+    let added = keep.sign_in("add", "basic", &["--scope", "openid read"]);
+    assert_eq!((added.code, keep.tokens().1), (0, None), "{added:?}");
+    assert!(added.stderr.contains("warning: the server gave no refresh token"), "{added:?}");
+    assert!(added.stderr.contains("perennial reauthorize acme --scope \"… offline_access\""), "{added:?}");
+    assert!(keep.run_ok(&["status", NAME]).stdout.contains("the grant ends with the access token"));
+    assert_eq!(keep.status()["state"], "held", "as long as it lives");
+    keep.let_access_token_end();
+    assert_eq!(keep.status()["state"], "needs_reauthorization");
+    let told = keep.run_ok(&["status", NAME]).stdout;
+    assert!(told.contains("what next      perennial reauthorize acme"), "{told}");
+    assert_eq!(keep.run(&["token", NAME]).code, 3);
+
+    // OpenID Connect Core section 11: without the consent the scope is ignored.
+    let consent = ["--authorize-param", "prompt=consent"];
+    let scope = ["--scope", "openid offline_access read"];
+    let again = keep.sign_in("reauthorize", "basic", &[&scope[..], &consent].concat());
+    assert!(again.code == 0 && !again.stderr.contains("no refresh token"), "{again:?}");
+    assert!(keep.tokens().1.is_some());
+    // The scope is kept for the next time.
+    keep.sign_in("reauthorize", "basic", &consent);
+    assert!(keep.tokens().1.is_some());
+    assert_eq!(keep.status()["state"], "held");
+}
+
 #[test]
 fn a_person_signs_in_on_another_device() {
     let Some(place) = Place::node() else { return };

@@ -423,6 +423,9 @@ impl Connection {
                 Some(intent) if intent.deadline > self.skew.server_time(now) => State::Refreshing,
                 Some(_) => State::Uncertain,
                 None if self.held.is_none() => State::AwaitingGrant,
+                None if self.ends_with_its_access_token() && self.living_access(now).is_none() => {
+                    State::NeedsReauthorization
+                }
                 None => State::Held,
             },
         }

@@ -71,6 +71,13 @@ impl Connection {
         matches!(self.obtaining.way, Way::ClientCredentials | Way::JwtBearer { .. })
     }
 
+    /// True when its grant ends with the access token: the server gave no refresh token, and a person must come for the
+    /// next one.
+    #[must_use]
+    pub fn ends_with_its_access_token(&self) -> bool {
+        !self.obtains_itself() && self.held.as_ref().is_some_and(|held| held.refresh.is_none())
+    }
+
     /// True when it has nothing to refresh with, and obtains its next access token instead.
     #[must_use]
     pub fn obtains_instead(&self) -> bool {

@@ -257,6 +257,10 @@ impl Presentation<'_> {
         if let Some(elsewhere) = response.geolocation.as_ref().filter(|base| !next.permits(base)) {
             warnings.push(Warning::ForeignGeolocation(elsewhere.clone()));
         }
+        if next.ends_with_its_access_token() {
+            tracing::info!(connection = next.name, "the server gave no refresh token");
+            warnings.push(Warning::NoRefreshToken);
+        }
         failpoint::pass("committing");
         let overtaken_by = match rescue::make_durable(self.kit, claim, &from, &next).await {
             rescue::Kept::InStore => {
