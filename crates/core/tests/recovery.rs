@@ -156,6 +156,27 @@ fn law_7_an_older_token_is_presented_only_after_a_refusal_or_where_a_repetition_
     assert!(matches!(tried(&uncertain, "r2"), Decision::Stop(Blocked::Until(_))));
 }
 
+/// A new grant came without a refresh token: the old one was neither spent nor refused.
+#[test]
+fn law_5_a_refresh_token_that_gave_way_to_none_can_be_brought_back() {
+    let tried = |connection: &Connection, token: &str| connection.decide(&Cause::Tried(print(token)), NOW);
+    let mut old = refreshed(&obtained(&Connection::new("id", "acme", &CONCUR), "r1", "one"), "r1", "r2");
+    old.policy.replay = ReplayRule::Never;
+    let members = json!({"access_token": "access", "expires_in": 3600});
+    let without = TokenResponse::from_members(members.as_object().unwrap()).unwrap();
+    let new = presenting(&old, Purpose::Obtain, "code", "two").accept(&without, &answered()).unwrap();
+    assert_eq!((new.state(NOW), new.state(NOW.plus(3600))), (State::Held, State::NeedsReauthorization));
+    assert_eq!(new.remedies(&Tried::default(), false)[0], Remedy::Previous(print("r2")));
+    assert_eq!(
+        tried(&new, "r1"),
+        Decision::Stop(Blocked::OutOfTurn),
+        "it was spent: a repetition may revoke r2"
+    );
+    assert_eq!(tried(&new, "r2"), Decision::Fly(Purpose::Refresh));
+    assert_eq!(new.decide(&Cause::Asked, NOW), Decision::Stop(Blocked::NoRefreshToken));
+    assert_eq!(refresh_token(&refreshed(&new, "r2", "r3")), "r3");
+}
+
 #[test]
 fn law_5_a_replaced_token_that_works_is_a_new_generation_and_what_was_refused_stays() {
     let before = lost();

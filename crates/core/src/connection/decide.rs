@@ -165,8 +165,14 @@ impl Connection {
         if self.obtains_instead() {
             return None; // It needs no grant, and there is no token that could be spent twice.
         }
-        let Some(held) = &self.held else { return Some(Blocked::NoGrant) };
-        if held.refresh.is_none() {
+        if self.held.is_none() {
+            return Some(Blocked::NoGrant);
+        }
+        let named = match cause {
+            Cause::Tried(print) => Some(print),
+            _ => None,
+        };
+        if self.presentable(named).is_none() {
             return Some(Blocked::NoRefreshToken);
         }
         self.forbids_presenting(now).map(Blocked::Until)

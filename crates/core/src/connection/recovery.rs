@@ -48,7 +48,8 @@ impl Connection {
     /// uses left.
     #[must_use]
     pub fn remedies(&self, tried: &Tried, may_obtain: bool) -> Vec<Remedy> {
-        if self.condition == Condition::Sound && self.intent.is_none() && self.held.is_some() {
+        let is_well = self.condition == Condition::Sound && self.intent.is_none() && self.held.is_some();
+        if is_well && !self.ends_with_its_access_token() {
             return Vec::new();
         }
         let current =
@@ -93,8 +94,17 @@ impl Connection {
 
     /// Law 7: while the tokens in force may be well, an older one is presented only where a repetition does no harm.
     pub(super) fn may_present(&self, print: &Fingerprint) -> bool {
-        let is_kept = self.previous.iter().any(|previous| previous.refresh.fingerprint() == *print);
-        self.is_current(print) || is_kept && (self.is_refused() || self.policy.replay == ReplayRule::Always)
+        let is_kept = self.previous_of(print).is_some();
+        let does_no_harm = self.is_refused() || self.policy.replay == ReplayRule::Always;
+        self.is_current(print) || is_kept && does_no_harm || self.gave_way_to_nothing(print)
+    }
+
+    /// True for the newest refresh token that is kept, where the grant that took its place came without one: it was never
+    /// spent.
+    fn gave_way_to_nothing(&self, print: &Fingerprint) -> bool {
+        let newest = self.previous.iter().max_by_key(|previous| previous.generation);
+        self.ends_with_its_access_token()
+            && newest.is_some_and(|newest| newest.refresh.fingerprint() == *print)
     }
 
     fn is_current(&self, print: &Fingerprint) -> bool {
