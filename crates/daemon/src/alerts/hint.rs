@@ -35,6 +35,10 @@ impl Place {
             (State::NeedsReauthorization | State::Revoked, _) if self.is_directory => {
                 format!("with a new company request token in credentials.json: {}", about("reauthorize"))
             }
+            // Nothing was refused: the server had given no refresh token, and the access token has ended.
+            (State::NeedsReauthorization, None) => {
+                format!("a person must come, for there was no refresh token: {}", about("reauthorize"))
+            }
             (State::NeedsReauthorization, _) => format!(
                 "what is kept can be tried: {}; else, with a new company request token: {}",
                 about("recover"),

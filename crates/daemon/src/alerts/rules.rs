@@ -95,9 +95,9 @@ impl Rules {
     /// When a bell can ring next for this connection, if nothing about it changes.
     #[must_use]
     pub fn next_bell(&self, seen: &Seen, now: UnixTime) -> Option<UnixTime> {
-        let ends = seen.ends?.at();
-        let bells = self.wanted.days.iter().map(|days| ends.plus(-i64::from(*days) * DAY));
-        bells.filter(|bell| *bell > now).min()
+        let days = self.wanted.days.iter().map(|days| -i64::from(*days) * DAY);
+        let bells = days.filter_map(|before| Some(seen.ends?.at().plus(before)));
+        bells.chain(seen.over).filter(|bell| *bell > now).min()
     }
 
     /// The connections that must be looked at again because time decides something about them.

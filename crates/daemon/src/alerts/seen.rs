@@ -18,6 +18,8 @@ pub struct Seen {
     pub ends: Option<Expiry>,
     /// How many seconds it was given when it was issued, where that is known.
     pub life: Option<i64>,
+    /// When its access token ends, where it has no refresh token: its state changes by that alone.
+    pub over: Option<UnixTime>,
     /// What went wrong since its tokens were issued.
     pub fault: Option<Fault>,
 }
@@ -40,6 +42,10 @@ impl Seen {
                 Expiry::Assumed(at) => Expiry::Assumed(here(at)),
             }),
             life: ends.zip(issued).map(|(ends, issued)| ends.at().since(issued)),
+            over: held
+                .and_then(|held| held.access.as_ref())
+                .filter(|_| connection.ends_with_its_access_token())
+                .map(|access| here(access.expiry.at())),
             fault: connection
                 .last_fault
                 .clone()

@@ -28,6 +28,16 @@ fn told(alert: &Alert) -> String {
 }
 
 /// A connection that is well, whose refresh token ends in so many days and was given that many.
+/// Nothing else says so: no refresh fails, for there is none.
+#[test]
+fn the_end_of_a_grant_without_a_refresh_token_is_looked_at_when_it_comes() {
+    let over = NOW.plus(600);
+    let seen = Seen { over: Some(over), ends: None, ..seen("acme", State::Held) };
+    let rules = rules();
+    assert_eq!(rules.next_bell(&seen, NOW), Some(over));
+    assert_eq!(rules.next_bell(&seen, over), None);
+}
+
 fn ends_in(days: f64, life: Option<i64>) -> Seen {
     let ends = NOW.plus((days * 86_400.0) as i64);
     Seen { ends: Some(Expiry::Stated(ends)), life: life.map(|days| days * DAY), ..seen("acme", State::Held) }

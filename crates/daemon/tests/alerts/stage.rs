@@ -96,6 +96,7 @@ pub(crate) fn seen(name: &str, state: State) -> Seen {
         server: Some("https://us2.api.concursolutions.com".to_owned()),
         ends: Some(Expiry::Stated(NOW.plus(180 * DAY))),
         life: Some(183 * DAY),
+        over: None,
         fault: None,
     }
 }
