@@ -84,3 +84,24 @@ fn a_new_secret_is_proved_by_a_token() {
     assert!(ended.stdout.contains("svc: a new grant is obtained"), "{ended:?}");
     assert_eq!(world.requests(), 2);
 }
+
+/// It obtains by itself whenever its token ends: with the scope that works.
+#[test]
+fn a_scope_that_is_refused_is_not_left_behind() {
+    let world = world();
+    world.keep_ok(&["reauthorize", "svc", "--scope", "user.read"]);
+    let asks = || world.connection("svc").obtaining.scope;
+    assert_eq!(asks().as_deref(), Some("user.read"));
+    let refused = world.keep(&["reauthorize", "svc", "--scope", "nobodys"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(asks().as_deref(), Some("user.read"));
+    assert_eq!(world.status_of("svc")["state"], "held", "nor does it stop what works");
+    let requests = world.requests();
+    world.keep_ok(&["token", "svc", "--min-ttl", "2h"]);
+    assert_eq!(world.requests(), requests + 1, "and the next token is obtained");
+    assert_eq!(world.keep(&["reauthorize", "svc", "--scope", "a\"b"]).code, 2);
+    let log = world.keep_ok(&["log", "svc"]).stdout;
+    for part in ["asks for the scope \"nobodys\" from now on", "that scope did not work"] {
+        assert!(log.contains(part), "no {part} in {log}");
+    }
+}

@@ -28,7 +28,7 @@ pub struct Described {
 impl Described {
     /// A server that does not describe itself: nothing is known of what it takes.
     #[must_use]
-    pub fn by_hand(server: Server) -> Self {
+    pub fn silent(server: Server) -> Self {
         let (authentications, grants, scopes) = (Vec::new(), Vec::new(), Vec::new());
         Self { server, authentications, grants, takes_challenges: true, scopes }
     }

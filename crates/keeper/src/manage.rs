@@ -7,6 +7,7 @@ use crate::store::{App, Parcel, WriteError, agenda};
 use perennial_core::connection::Condition;
 use perennial_core::journal::{Entry, Event};
 use perennial_core::secret::RequestToken;
+use perennial_core::verdict::Verdict;
 use perennial_core::{Connection, Policy};
 use std::path::PathBuf;
 
@@ -194,6 +195,23 @@ impl Keeper {
         how: impl Into<String>,
     ) -> Result<Connection, Error> {
         self.change(name, |next| next.obtaining.scope.clone_from(&scope), how).await
+    }
+
+    /// Puts the scope back that was asked for `before`, since another one did not work: what the refusal of that one has
+    /// stopped goes on.
+    ///
+    /// # Errors
+    /// When there is no such connection, or the store cannot be written.
+    pub async fn put_back_scope(&self, name: &str, before: &Connection) -> Result<Connection, Error> {
+        let back = |next: &mut Connection| {
+            next.obtaining.scope.clone_from(&before.obtaining.scope);
+            let is_about_it =
+                next.last_fault.as_ref().is_some_and(|fault| fault.verdict == Verdict::FixScope);
+            if next.condition == Condition::Suspended && is_about_it {
+                next.condition = before.condition;
+            }
+        };
+        self.change(name, back, "that scope did not work: the one of before is asked for again").await
     }
 
     pub(crate) async fn change(

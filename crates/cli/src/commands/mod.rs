@@ -36,6 +36,7 @@ pub(crate) mod token;
 pub(crate) mod whoami;
 
 use crate::exit::Exit;
+use crate::place::Kind;
 use crate::session::Session;
 use crate::trouble::Trouble;
 use perennial::{HandOut, Keeper, Warning};
@@ -74,13 +75,19 @@ pub(crate) fn tell_warnings(session: &Session, hand_out: &HandOut) {
             ),
             Warning::NoRefreshToken => {
                 let place = session.place().with(&hand_out.connection);
-                let anew = place.complete(&format!("{} --scope \"… offline_access\"", place.obtain()));
-                format!(
-                    "the server gave no refresh token, so this grant ends with its access token, in {} s; most servers \
-                     give one for a scope, often offline_access, and some only with prompt=consent beside it: {anew} \
-                     --authorize-param prompt=consent",
+                let told = format!(
+                    "the server gave no refresh token, so this grant ends with its access token, in {} s",
                     hand_out.expires_in
-                )
+                );
+                if place.kind == Kind::SapSample {
+                    told
+                } else {
+                    let anew = place.complete(&format!("{} --scope \"… offline_access\"", place.obtain()));
+                    format!(
+                        "{told}; most servers give one for a scope, often offline_access, and some only where a browser \
+                         asks for consent beside it: {anew} --authorize-param prompt=consent"
+                    )
+                }
             }
             _ => "there is something about this token that this version cannot put into words".to_owned(),
         });

@@ -6,11 +6,12 @@ use crate::exit::Exit;
 use crate::place::Kind;
 use crate::secret_input::{self, ClientSecretSource, PrivateKeySource, RequestTokenSource, Source};
 use crate::session::Session;
-use crate::sign_in::server::check_key;
+use crate::sign_in::server::{check_key, scope};
 use crate::sign_in::{Way, WayArgs};
 use crate::trouble::Trouble;
 use clap::Args;
 use perennial::Keeper;
+use perennial::core::authorization::asks_for_identity;
 use perennial::core::connection::Way as Obtains;
 use perennial::core::grant::Principal;
 use perennial::core::secret::{ClientSecret, RequestToken};
@@ -31,7 +32,7 @@ Examples:
   perennial reauthorize acme --keep-grant    asks for a new client secret
   perennial reauthorize acme --keep-grant --client-secret-env SECRET
   perennial reauthorize crm                  signs in anew in a browser
-  perennial reauthorize crm --scope 'read offline_access'
+  perennial reauthorize crm --scope 'openid offline_access read'
   perennial reauthorize lee --otp lee@example.com
 
 A Web Services Administrator (Standard edition: Can Administer) makes a company
@@ -59,7 +60,7 @@ pub(crate) struct Reauthorize {
     way: WayArgs,
 
     /// Another scope to ask for, from now on
-    #[arg(long, value_name = "WORDS", conflicts_with = "keep_grant")]
+    #[arg(long, value_name = "WORDS", value_parser = scope, conflicts_with = "keep_grant")]
     scope: Option<String>,
 
     /// The grant is well: only replace the client secret, and prove it by a refresh
@@ -83,18 +84,57 @@ pub(crate) fn carry_out(session: &Session, args: &Reauthorize) -> Result<Exit, T
         return Err(Trouble::usage("this store takes its credentials from a file that a person edits", hint));
     }
     keeper.drain();
-    let mut seen = keeper.connection(&name)?;
-    if let Some(scope) = &args.scope {
-        let scope = Some(scope.clone()).filter(|scope| !scope.is_empty());
-        seen = session.wait(&keeper, keeper.set_scope(&name, scope, "another scope is asked for"))?;
+    let before = keeper.connection(&name)?;
+    let Some(scope) = args.scope.clone() else { return args.carry_on(session, &keeper, &before, way) };
+    check_identity(&before, &scope)?;
+    let scope = before.profile.scope(Some(scope), &before.obtaining.way);
+    let words =
+        scope.as_deref().map_or_else(|| "no scope".to_owned(), |scope| format!("the scope \"{scope}\""));
+    let how = format!("asks for {words} from now on");
+    let asks = session.wait(&keeper, keeper.set_scope(&name, scope.clone(), how))?;
+    let outcome = args.carry_on(session, &keeper, &asks, way);
+    // One that did not work must not be in the way of what obtains by itself later.
+    if outcome.is_err()
+        && !args.later
+        && keeper.connection(&name).is_ok_and(|seen| seen.obtaining.scope == scope)
+        && let Err(trouble) = session.wait(&keeper, keeper.put_back_scope(&name, &before))
+    {
+        session.printer.warn(&format!("the scope of before could not be put back: {}", trouble.message));
     }
-    let app = keeper.store().app(&name)?;
-    let names_company = args.request_token.source().is_named() || args.company.is_some();
-    let usual = || if names_company { Way::Company } else { usual_way(&seen) };
-    match way.unwrap_or_else(usual) {
-        _ if args.keep_grant => args.replace_secret(session, &keeper, &seen, app),
-        Way::Company => args.obtain(session, &keeper, &seen, app),
-        way => args.sign_in(session, &keeper, &seen, app, way),
+    outcome
+}
+
+/// Law 13: whose grant it is stands in the id_token, which comes for the scope openid alone.
+fn check_identity(seen: &Connection, scope: &str) -> Result<(), Trouble> {
+    match &seen.principal {
+        Some(principal)
+            if asks_for_identity(seen.obtaining.scope.as_deref()) && !asks_for_identity(Some(scope)) =>
+        {
+            Err(Trouble::usage(
+                format!("without the scope openid nobody could tell whether the new grant is {principal}'s"),
+                format!("keep it: --scope \"openid {scope}\"; for somebody else, add another connection"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Reauthorize {
+    fn carry_on(
+        &self,
+        session: &Session,
+        keeper: &Keeper,
+        seen: &Connection,
+        way: Option<Way>,
+    ) -> Result<Exit, Trouble> {
+        let app = keeper.store().app(&seen.name)?;
+        let names_company = self.request_token.source().is_named() || self.company.is_some();
+        let usual = || if names_company { Way::Company } else { usual_way(seen) };
+        match way.unwrap_or_else(usual) {
+            _ if self.keep_grant => self.replace_secret(session, keeper, seen, app),
+            Way::Company => self.obtain(session, keeper, seen, app),
+            way => self.sign_in(session, keeper, seen, app, way),
+        }
     }
 }
 
@@ -104,11 +144,10 @@ fn usual_way(seen: &Connection) -> Way {
         _ if seen.obtains_itself() => Way::Itself,
         None if seen.obtaining.way.is_sign_in() => Way::Browser,
         None => Way::Company,
-        Some(server) if server.device_authorization.is_some() && seen.obtaining.way == Obtains::Device => {
+        Some(server) if seen.obtaining.way == Obtains::Device || server.authorization.is_none() => {
             Way::Device
         }
-        Some(server) if server.authorization.is_some() => Way::Browser,
-        Some(_) => Way::Device,
+        Some(_) => Way::Browser,
     }
 }
 

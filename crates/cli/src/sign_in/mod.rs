@@ -149,8 +149,7 @@ impl WayArgs {
         way: Way,
     ) -> Result<HandOut, Trouble> {
         match way {
-            Way::Company => session.wait(keeper, keeper.obtain(seen)),
-            Way::Itself => session.wait(keeper, keeper.refresh(&seen.name)),
+            Way::Company | Way::Itself => session.wait(keeper, keeper.obtain(seen)),
             Way::Browser => self.browser.sign_in(session, keeper, seen),
             Way::Device => browser::elsewhere(session, keeper, &seen.name),
             Way::Password => {

@@ -82,7 +82,7 @@ pub(crate) struct ServerArgs {
     pub(crate) private_key: PrivateKeySource,
 
     /// The scope to ask for
-    #[arg(long, value_name = "WORDS", help_heading = "Server")]
+    #[arg(long, value_name = "WORDS", value_parser = scope, help_heading = "Server")]
     pub(crate) scope: Option<String>,
 
     /// A further parameter of the token request, such as audience=… or resource=…
@@ -93,6 +93,16 @@ pub(crate) struct ServerArgs {
 fn authentication(name: &str) -> Result<ClientAuthentication, String> {
     let names = || ClientAuthentication::ALL.map(ClientAuthentication::as_str).join(", ");
     ClientAuthentication::parse(name).ok_or_else(|| format!("there are: {}", names()))
+}
+
+/// RFC 6749 section 3.3; an empty one is none.
+pub(crate) fn scope(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+    if text.bytes().all(is_plain) {
+        return Ok(text.trim().to_owned());
+    }
+    Err("words of plain letters, digits and signs, with a blank between; … stands for words of your own"
+        .to_owned())
 }
 
 /// A server that was found, and what it is known by.
@@ -135,7 +145,7 @@ impl ServerArgs {
             (Some(issuer), _) => Found::of(self.rules()?, Self::ask(session, issuer)?),
             (None, Some(token)) => {
                 let server = Server::undescribed(endpoint("token endpoint", token)?);
-                Found::of(self.rules()?, Described::by_hand(server))
+                Found::of(self.rules()?, Described::silent(server))
             }
             (None, None) => self.of_profile(session)?,
         };

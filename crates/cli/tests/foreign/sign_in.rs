@@ -171,6 +171,8 @@ fn a_grant_without_a_refresh_token_is_told_at_once_with_what_brings_one() {
     let told = keep.run_ok(&["status", NAME]).stdout;
     assert!(told.contains("what next      perennial reauthorize acme"), "{told}");
     assert_eq!(keep.run(&["token", NAME]).code, 3);
+    let pasted = keep.run(&["reauthorize", NAME, "--scope", "… offline_access"]);
+    pasted.is_usage("… stands for words of your own");
 
     // OpenID Connect Core section 11: without the consent the scope is ignored.
     let consent = ["--authorize-param", "prompt=consent"];
@@ -180,8 +182,22 @@ fn a_grant_without_a_refresh_token_is_told_at_once_with_what_brings_one() {
     assert!(keep.tokens().1.is_some());
     // The scope is kept for the next time.
     keep.sign_in("reauthorize", "basic", &consent);
-    assert!(keep.tokens().1.is_some());
+    let kept = keep.tokens().1.expect("a refresh token");
+
+    // Law 13: not without what tells whose grant it is.
+    let nameless = keep.run(&["reauthorize", NAME, "--scope", "read", "--user"]);
+    nameless.is_usage("without the scope openid nobody could tell whether the new grant is ada's");
+
+    // Law 5: the refresh token that gave way to none can be brought back, also once the access token has ended.
+    let again = keep.sign_in("reauthorize", "basic", &[]);
+    assert!(again.stderr.contains("no refresh token"), "{again:?}");
+    keep.let_access_token_end();
+    let before = server.count("refreshes");
+    let recovered = keep.run_ok(&["recover", NAME]);
+    assert_eq!(server.count("refreshes"), before + 1, "{recovered:?}");
+    assert!(keep.tokens().1.is_some_and(|now| now != kept), "it rotates");
     assert_eq!(keep.status()["state"], "held");
+    assert_eq!((server.count("refused"), server.count("reuse_detected")), (0, 0));
 }
 
 #[test]

@@ -108,6 +108,12 @@ pub struct FilledIn {
 }
 
 impl FilledIn {
+    /// The issuer that is asked for what is not named here; none where nobody is asked.
+    #[must_use]
+    pub fn asks(&self) -> Option<&str> {
+        self.issuer.as_deref().filter(|_| self.discovers)
+    }
+
     /// The server, as far as the template names it; none where its token endpoint must be discovered.
     #[must_use]
     pub fn server(&self) -> Option<Server> {

@@ -46,14 +46,12 @@ pub enum DiscoveryError {
 /// # Errors
 /// As [`discover`]; and when the template names too little.
 pub async fn locate(http: &Http, template: &FilledIn) -> Result<Described, DiscoveryError> {
-    match (&template.issuer, template.server()) {
-        (Some(issuer), _) if template.discovers => {
-            let described = discover(http, issuer).await?;
-            Ok(Described { server: template.over(described.server.clone()), ..described })
-        }
-        (_, Some(server)) => Ok(Described::by_hand(server)),
-        (_, None) => Err(DiscoveryError::NothingNamed),
+    if let Some(issuer) = template.asks() {
+        let mut described = discover(http, issuer).await?;
+        described.server = template.over(described.server);
+        return Ok(described);
     }
+    template.server().map(Described::silent).ok_or(DiscoveryError::NothingNamed)
 }
 
 /// Discovers the server behind an issuer identifier.

@@ -163,7 +163,7 @@ impl ServerGiven {
         let settings: Vec<_> = self.settings.clone().unwrap_or_default().into_iter().collect();
         let filled = profile.template.fill(&settings);
         let filled = filled.map_err(|error| Problem::bad_request(format!("settings: {error}")))?;
-        if let Some(issuer) = filled.issuer.as_ref().filter(|_| filled.discovers) {
+        if let Some(issuer) = filled.asks() {
             reach.check(&Origin::parse(issuer).map_err(|error| wrong("issuer", &error))?)?;
         }
         let described = locate(&shared.http, &filled).await;
