@@ -431,11 +431,11 @@ impl Kit {
                 let assertion = client_assertion::statement(seen, &app.client, issuer, subject, self.now())?;
                 return Ok(Grant::JwtBearer { assertion });
             }
-            way if way.is_sign_in() && app.request_token.is_none() => return Err(Error::SignInNeeded),
-            Way::Person | Way::SignIn | Way::Device if seen.server.is_some() => {
-                return Err(Error::SignInNeeded);
-            }
             Way::Person | Way::SignIn | Way::Device => {}
+        }
+        let by_request_token = app.request_token.is_some() || !seen.obtaining.way.is_sign_in();
+        if seen.server.is_some() || !by_request_token {
+            return Err(Error::SignInNeeded);
         }
         let (company, request_token) =
             app.company.clone().zip(app.request_token.clone()).ok_or(Error::NoRequestToken)?;

@@ -156,7 +156,6 @@ fn facts(profile: &Profile) -> Vec<(&'static str, String)> {
 fn endpoints(template: &Template) -> Vec<(&'static str, String)> {
     let named = [
         ("issuer", template.issuer),
-        ("discovers", template.discovers.then_some("what is not named here is asked for at the issuer")),
         ("token", template.token),
         ("authorization", template.authorization),
         ("device_authorization", template.device_authorization),
@@ -240,6 +239,12 @@ fn whole(known: &Known, profile: &Profile) -> String {
         .into_iter()
         .map(|(name, address)| vec![Cell::new(name), Cell::new(address)])
         .collect();
+    if template.discovers {
+        rows.push(vec![
+            Cell::new("discovers"),
+            Cell::new("what is not named here is asked for at the issuer"),
+        ]);
+    }
     if !rows.is_empty() {
         let authentication = authentication(template).unwrap_or("as the server says");
         rows.push(vec![Cell::new("authentication"), Cell::new(authentication)]);

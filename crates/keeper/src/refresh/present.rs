@@ -257,10 +257,6 @@ impl Presentation<'_> {
         if let Some(elsewhere) = response.geolocation.as_ref().filter(|base| !next.permits(base)) {
             warnings.push(Warning::ForeignGeolocation(elsewhere.clone()));
         }
-        if next.ends_with_its_access_token() {
-            tracing::info!(connection = next.name, "the server gave no refresh token");
-            warnings.push(Warning::NoRefreshToken);
-        }
         failpoint::pass("committing");
         let overtaken_by = match rescue::make_durable(self.kit, claim, &from, &next).await {
             rescue::Kept::InStore => {
@@ -276,6 +272,10 @@ impl Presentation<'_> {
                 Some(self.keep_aside(claim, *current, &from, response, answered, Aside::Late).await)
             }
         };
+        if overtaken_by.is_none() && next.ends_with_its_access_token() {
+            tracing::info!(connection = next.name, "the server gave no refresh token");
+            warnings.push(Warning::NoRefreshToken);
+        }
         self.kit.tally.came_of_it("ok");
         let now = self.kit.now();
         // What stands in the store goes first. Where that does not live, the late answer's token does, and it is
