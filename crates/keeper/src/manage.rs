@@ -197,8 +197,8 @@ impl Keeper {
         self.change(name, |next| next.obtaining.scope.clone_from(&scope), how).await
     }
 
-    /// Puts the scope back that was asked for `before`, since another one did not work: what the refusal of that one has
-    /// stopped goes on.
+    /// Puts the scope back that was asked for `before`, since no grant came of another one: what the refusal of that one
+    /// has stopped goes on.
     ///
     /// # Errors
     /// When there is no such connection, or the store cannot be written.
@@ -211,7 +211,7 @@ impl Keeper {
                 next.condition = before.condition;
             }
         };
-        self.change(name, back, "that scope did not work: the one of before is asked for again").await
+        self.change(name, back, "no grant came of it: the scope of before is asked for again").await
     }
 
     pub(crate) async fn change(
